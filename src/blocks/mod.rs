@@ -1,0 +1,232 @@
+//! What each ggml type is: its number, name and block size ([`TensorType`]), and for the types with code here how its
+//! blocks dequantise and quantise (one file per type). Knows no ISA, no threads, no files.
+
+mod float;
+mod q4_k;
+
+pub use float::{F16, F32};
+pub use q4_k::Q4K;
+
+use crate::error::{Result, error};
+
+/// Number, name, elements and bytes per block of every live ggml type.
+/// Source: ggml.h and ggml-common.h of ggml 0.25.3 (MIT).
+macro_rules! tensor_types {
+    ($($variant:ident = $id:literal, $name:literal, $elements:literal, $bytes:literal;)+) => {
+        /// A ggml tensor type. The discriminant is ggml's number, as stored in GGUF files.
+        #[allow(non_camel_case_types, missing_docs)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u32)]
+        pub enum TensorType { $($variant = $id,)+ }
+
+        impl TensorType {
+            /// Every live type, in order of its number.
+            pub const ALL: &'static [TensorType] = &[$(TensorType::$variant,)+];
+
+            /// The type with ggml's number `id`; `None` for removed and unknown numbers.
+            pub const fn from_id(id: u32) -> Option<TensorType> {
+                match id { $($id => Some(TensorType::$variant),)+ _ => None }
+            }
+
+            /// ggml's name in lower case, as in "q4_k".
+            pub const fn name(self) -> &'static str {
+                match self { $(TensorType::$variant => $name,)+ }
+            }
+
+            /// The same name with a trailing NUL, for C.
+            pub const fn name_with_nul(self) -> &'static str {
+                match self { $(TensorType::$variant => concat!($name, "\0"),)+ }
+            }
+
+            /// Elements per block.
+            pub const fn block_elements(self) -> usize {
+                match self { $(TensorType::$variant => $elements,)+ }
+            }
+
+            /// Bytes per block.
+            pub const fn block_bytes(self) -> usize {
+                match self { $(TensorType::$variant => $bytes,)+ }
+            }
+        }
+    };
+}
+
+tensor_types! {
+    F32 = 0, "f32", 1, 4;
+    F16 = 1, "f16", 1, 2;
+    Q4_0 = 2, "q4_0", 32, 18;
+    Q4_1 = 3, "q4_1", 32, 20;
+    Q5_0 = 6, "q5_0", 32, 22;
+    Q5_1 = 7, "q5_1", 32, 24;
+    Q8_0 = 8, "q8_0", 32, 34;
+    Q8_1 = 9, "q8_1", 32, 36;
+    Q2_K = 10, "q2_k", 256, 84;
+    Q3_K = 11, "q3_k", 256, 110;
+    Q4_K = 12, "q4_k", 256, 144;
+    Q5_K = 13, "q5_k", 256, 176;
+    Q6_K = 14, "q6_k", 256, 210;
+    Q8_K = 15, "q8_k", 256, 292;
+    IQ2_XXS = 16, "iq2_xxs", 256, 66;
+    IQ2_XS = 17, "iq2_xs", 256, 74;
+    IQ3_XXS = 18, "iq3_xxs", 256, 98;
+    IQ1_S = 19, "iq1_s", 256, 50;
+    IQ4_NL = 20, "iq4_nl", 32, 18;
+    IQ3_S = 21, "iq3_s", 256, 110;
+    IQ2_S = 22, "iq2_s", 256, 82;
+    IQ4_XS = 23, "iq4_xs", 256, 136;
+    I8 = 24, "i8", 1, 1;
+    I16 = 25, "i16", 1, 2;
+    I32 = 26, "i32", 1, 4;
+    I64 = 27, "i64", 1, 8;
+    F64 = 28, "f64", 1, 8;
+    IQ1_M = 29, "iq1_m", 256, 56;
+    BF16 = 30, "bf16", 1, 2;
+    TQ1_0 = 34, "tq1_0", 256, 54;
+    TQ2_0 = 35, "tq2_0", 256, 66;
+    MXFP4 = 39, "mxfp4", 32, 17;
+    NVFP4 = 40, "nvfp4", 64, 36;
+    Q1_0 = 41, "q1_0", 128, 18;
+    Q2_0 = 42, "q2_0", 64, 18;
+}
+
+impl TensorType {
+    /// ggml's number.
+    pub const fn id(self) -> u32 {
+        self as u32
+    }
+
+    /// Like [`TensorType::from_id`], with an error that tells removed numbers from unknown ones.
+    pub fn require(id: u32) -> Result<TensorType> {
+        TensorType::from_id(id).ok_or_else(|| match id {
+            4 | 5 | 31..=33 | 36..=38 => error!(UnsupportedType, "ggml type {id} was removed from ggml"),
+            _ => error!(UnsupportedType, "ggml type {id} is unknown"),
+        })
+    }
+
+    /// Whether [`crate::matmul::Context::matmul`] multiplies by weights of this type.
+    pub const fn can_matmul(self) -> bool {
+        matches!(self, TensorType::F32 | TensorType::F16 | TensorType::Q4_K)
+    }
+
+    /// Whether [`quantize`] makes blocks of this type.
+    pub const fn can_quantize(self) -> bool {
+        matches!(self, TensorType::F32 | TensorType::F16 | TensorType::Q4_K)
+    }
+
+    /// Bytes of a row of `k` elements. `k` must be a multiple of the block size; the size must fit in 64 bits.
+    pub fn row_size(self, k: u64) -> Result<u64> {
+        let elements = self.block_elements() as u64;
+        if !k.is_multiple_of(elements) {
+            return Err(error!(
+                Shape,
+                "k is {k}, not a multiple of the {elements} elements of a {} block",
+                self.name()
+            ));
+        }
+        (k / elements)
+            .checked_mul(self.block_bytes() as u64)
+            .ok_or_else(|| error!(Shape, "a row of {k} elements has more than 2^64 bytes"))
+    }
+}
+
+/// A quantised block as it lies in a file.
+///
+/// # Safety
+/// The type is `repr(C)` with alignment 1 and no padding, and every bit pattern is a valid value, so that any `SIZE`
+/// bytes may be viewed as one.
+pub unsafe trait Block: Copy + 'static {
+    /// The ggml type that consists of these blocks.
+    const TYPE: TensorType;
+
+    /// Writes the block's values, in ggml's order and with ggml's bits. `out.len()` is the block's element count.
+    fn dequantize(&self, out: &mut [f32]);
+
+    /// Makes the block whose dequantised values are near `values`; NaN counts as 0 and infinities as the largest value.
+    fn quantize(values: &[f32]) -> Self;
+}
+
+/// Views `bytes` as blocks. Bytes that do not fill a block are left out.
+pub fn as_blocks<B: Block>(bytes: &[u8]) -> &[B] {
+    // SAFETY: `Block` promises alignment 1 and that any bytes are a valid block; the count is rounded down, so the
+    // slice lies inside of `bytes` and shares its lifetime.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<B>(), bytes.len() / size_of::<B>()) }
+}
+
+/// Like [`as_blocks`], to be written.
+pub fn as_blocks_mut<B: Block>(bytes: &mut [u8]) -> &mut [B] {
+    // SAFETY: as in `as_blocks`, and the exclusive borrow of `bytes` is handed on.
+    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast::<B>(), bytes.len() / size_of::<B>()) }
+}
+
+/// Dequantises `source`, whole blocks of `tensor_type`, into `out`. Same bits as ggml's `dequantize_row_*`.
+///
+/// # Errors
+/// `UnsupportedType` where the type has no dequantiser; `Shape` where `source` is not a whole number of blocks;
+/// `BufferTooSmall` where `out` holds fewer elements than `source` has. Elements of `out` past them are not touched.
+pub fn dequantize(tensor_type: TensorType, source: &[u8], out: &mut [f32]) -> Result<()> {
+    fn blocks<B: Block>(source: &[u8], out: &mut [f32]) {
+        let elements = B::TYPE.block_elements();
+        for (block, values) in as_blocks::<B>(source).iter().zip(out.chunks_exact_mut(elements)) {
+            block.dequantize(values);
+        }
+    }
+    if !source.len().is_multiple_of(tensor_type.block_bytes()) {
+        return Err(error!(
+            Shape,
+            "{} bytes are not a whole number of {} blocks of {} bytes",
+            source.len(),
+            tensor_type.name(),
+            tensor_type.block_bytes()
+        ));
+    }
+    let elements = source.len() / tensor_type.block_bytes() * tensor_type.block_elements();
+    if out.len() < elements {
+        return Err(error!(
+            BufferTooSmall,
+            "out holds {} elements, {elements} are needed",
+            out.len()
+        ));
+    }
+    match tensor_type {
+        TensorType::F32 => blocks::<F32>(source, out),
+        TensorType::F16 => blocks::<F16>(source, out),
+        TensorType::Q4_K => blocks::<Q4K>(source, out),
+        _ => return Err(error!(UnsupportedType, "{} has no dequantiser", tensor_type.name())),
+    }
+    Ok(())
+}
+
+/// Quantises `source`, `rows` x `k` row-major, into `out`.
+///
+/// # Errors
+/// `UnsupportedType` where the type has no quantiser; `Shape` where `k` is not a multiple of the block or `rows * k` is
+/// not `source.len()`; `BufferTooSmall` where `out` is shorter than `rows` rows.
+pub fn quantize(tensor_type: TensorType, source: &[f32], rows: usize, k: usize, out: &mut [u8]) -> Result<()> {
+    fn blocks<B: Block>(source: &[f32], out: &mut [u8]) {
+        let elements = B::TYPE.block_elements();
+        for (block, values) in as_blocks_mut::<B>(out).iter_mut().zip(source.chunks_exact(elements)) {
+            *block = B::quantize(values);
+        }
+    }
+    if rows.checked_mul(k) != Some(source.len()) {
+        return Err(error!(
+            Shape,
+            "rows {rows} x k {k} is not the source's {} elements",
+            source.len()
+        ));
+    }
+    let row = tensor_type.row_size(k as u64)?;
+    let needed = row
+        .checked_mul(rows as u64)
+        .and_then(|bytes| usize::try_from(bytes).ok());
+    let Some(out) = needed.and_then(|needed| out.get_mut(..needed)) else {
+        return Err(error!(BufferTooSmall, "{rows} rows of {row} bytes do not fit in out"));
+    };
+    match tensor_type {
+        TensorType::F32 => blocks::<F32>(source, out),
+        TensorType::F16 => blocks::<F16>(source, out),
+        TensorType::Q4_K => blocks::<Q4K>(source, out),
+        _ => return Err(error!(UnsupportedType, "{} has no quantiser", tensor_type.name())),
+    }
+    Ok(())
+}
