@@ -86,20 +86,22 @@ impl Pool {
         self.threads
     }
 
-    /// Calls `part` once for each number in `0..parts`, on up to `threads` threads; returns when all are done. With the
-    /// pool in use by another caller, after a fork in the middle of a job, or without threads, all parts run here.
+    /// Calls `part(number, slot)` once for each number in `0..parts`, on up to `threads` threads; returns when all are
+    /// done. `slot < threads` tells the threads of one job apart. With the pool in use by another caller, after a fork in
+    /// the middle of a job, or without threads, all parts run here.
     ///
     /// # Errors
     /// `Internal` when a part panicked on a worker.
-    pub(crate) fn run(&self, parts: usize, part: &(dyn Fn(usize) + Sync)) -> Result<()> {
-        let next = AtomicUsize::new(0);
+    pub(crate) fn run(&self, parts: usize, part: &(dyn Fn(usize, usize) + Sync)) -> Result<()> {
+        let (next, slots) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let function = || {
+            let slot = slots.fetch_add(1, Ordering::Relaxed);
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 if index >= parts {
                     return;
                 }
-                part(index);
+                part(index, slot);
             }
         };
         if self.threads > 1 && parts > 1 {

@@ -5,7 +5,6 @@
 
 use super::Context;
 use super::operands::Operands;
-use super::scratch::Buffer;
 use crate::blocks;
 use crate::error::{Error, Result};
 use crate::kernels::float_state::FloatState;
@@ -60,18 +59,24 @@ struct Packed {
 unsafe impl Sync for Packed {}
 
 impl Product<'_> {
-    /// Splits `range` into parts of a multiple of `unit` and calls `part` for each, on the pool or here.
-    fn split(&self, range: Range<usize>, unit: usize, part: &(dyn Fn(Range<usize>) + Sync)) -> Result<()> {
-        let threads = if self.parallel { self.context.pool.threads() } else { 1 };
+    /// Threads that may work on this product.
+    fn threads(&self) -> usize {
+        if self.parallel { self.context.pool.threads() } else { 1 }
+    }
+
+    /// Splits `range` into parts of a multiple of `unit` and calls `part(part, slot)` for each, on the pool or here;
+    /// `slot < threads()` tells the threads apart.
+    fn split(&self, range: Range<usize>, unit: usize, part: &(dyn Fn(Range<usize>, usize) + Sync)) -> Result<()> {
+        let threads = self.threads();
         if threads == 1 {
-            part(range);
+            part(range, 0);
             return Ok(());
         }
         let length = range.len().div_ceil(threads * PARTS_PER_THREAD).next_multiple_of(unit);
         let parts = range.len().div_ceil(length);
-        self.context.pool.run(parts, &|index| {
+        self.context.pool.run(parts, &|index, slot| {
             let begin = range.start + index * length;
-            part(begin..(begin + length).min(range.end));
+            part(begin..(begin + length).min(range.end), slot);
         })
     }
 
@@ -96,7 +101,7 @@ impl Product<'_> {
     /// The kernel's level is available; the operands' pointers are valid.
     unsafe fn float(&self, kernel: unsafe fn(decode::Job)) -> Result<()> {
         let o = self.operands;
-        self.split(o.rows.clone(), 4, &|rows| {
+        self.split(o.rows.clone(), 4, &|rows, _| {
             // SAFETY: the caller's promise; `job` has checked operands.
             unsafe { kernel(self.job(rows, o.x.cast(), o.x_stride * size_of::<f32>())) }
         })
@@ -120,7 +125,7 @@ impl Product<'_> {
         // SAFETY: the buffer holds m rows and m flags; the caller's promise.
         let all_finite = unsafe { self.pack(pack_activations[planes - 1], packed)? };
         let done = if o.m < panel_from[planes - 1] {
-            self.split(o.rows.clone(), 4, &|rows| {
+            self.split(o.rows.clone(), 4, &|rows, _| {
                 let packed = &packed;
                 // SAFETY: as above; `job` has checked operands.
                 unsafe { decode[planes - 1](self.job(rows, packed.x, packed.row_bytes)) }
@@ -146,7 +151,7 @@ impl Product<'_> {
     unsafe fn pack(&self, kernel: unsafe fn(Rows), packed: Packed) -> Result<bool> {
         let o = self.operands;
         let all_finite = AtomicBool::new(true);
-        let pack = |rows: Range<usize>| {
+        let pack = |rows: Range<usize>, _| {
             let packed = &packed;
             // SAFETY: rows of the operands, which lie in their buffers, and the same rows of `packed`.
             unsafe {
@@ -168,7 +173,7 @@ impl Product<'_> {
         if o.m.saturating_mul(o.k) > 64 << 10 {
             self.split(0..o.m, 1, &pack)?;
         } else {
-            pack(0..o.m);
+            pack(0..o.m, 0);
         }
         Ok(all_finite.into_inner())
     }
@@ -180,39 +185,34 @@ impl Product<'_> {
         let record = panel::strip_chunk_bytes(panels.format);
         let panel_bytes = panel::STRIPS * chunks.min(panel::PANEL_CHUNKS) * record;
         let sum_bytes = panel::SUM_ROWS.min(self.operands.m) * panel::PANEL_ROWS * size_of::<f32>();
-        let failed = AtomicBool::new(false);
-        self.split(self.operands.rows.clone(), panel::PANEL_ROWS, &|rows| {
-            let packed = packed;
-            let Ok(buffer) = self.context.panels.take(panel_bytes + sum_bytes) else {
-                failed.store(true, Ordering::Relaxed);
-                return;
-            };
+        let slot_bytes = (panel_bytes + sum_bytes).next_multiple_of(64);
+        // All memory is there before anything is written, so that a failure leaves y as it was.
+        let buffer = self.context.panels.take(slot_bytes * self.threads())?;
+        let slots = Slots { data: buffer.as_ptr(), bytes: slot_bytes };
+        let done = self.split(self.operands.rows.clone(), panel::PANEL_ROWS, &|rows, slot| {
+            let scratch = slots.of(slot);
             for begin in rows.clone().step_by(panel::PANEL_ROWS) {
                 let rows = begin..(begin + panel::PANEL_ROWS).min(rows.end);
-                // SAFETY: the buffer is large enough for a panel and the sums; the caller's promise.
-                unsafe { self.panel(panels, packed, rows, &buffer, panel_bytes) };
+                // SAFETY: the slot is large enough for a panel and the sums, and this thread's; the caller's promise.
+                unsafe { self.panel(panels, packed, rows, scratch, panel_bytes) };
             }
-            self.context.panels.put(buffer);
-        })?;
-        match failed.into_inner() {
-            false => Ok(()),
-            true => Err(Error::OutOfMemory("a panel")),
-        }
+        });
+        self.context.panels.put(buffer);
+        done
     }
 
     /// At most [`panel::PANEL_ROWS`] weight rows with all activation rows.
     ///
     /// # Safety
-    /// As `panels`; `buffer` holds `panel_bytes` and the sums.
-    unsafe fn panel(&self, panels: &Panels, packed: Packed, rows: Range<usize>, buffer: &Buffer, panel_bytes: usize) {
+    /// As `panels`; `scratch` holds `panel_bytes` and the sums.
+    unsafe fn panel(&self, panels: &Panels, packed: Packed, rows: Range<usize>, scratch: *mut u8, panel_bytes: usize) {
         let o = self.operands;
         let chunks = o.k.div_ceil(CHUNK);
         let chunk_bytes = activations::chunk_bytes(panels.planes);
         let block_bytes = o.row_bytes / chunks;
         // SAFETY: all pointers stay inside of the checked operands, the packed activations and the buffer.
         unsafe {
-            let panel_data = buffer.as_ptr();
-            let sums = panel_data.add(panel_bytes).cast::<f32>();
+            let sums = scratch.add(panel_bytes).cast::<f32>();
             for first in (0..chunks).step_by(panel::PANEL_CHUNKS) {
                 let count = (chunks - first).min(panel::PANEL_CHUNKS);
                 (panels.pack)(panel::PackJob {
@@ -220,7 +220,7 @@ impl Product<'_> {
                     row_bytes: o.row_bytes,
                     n: rows.len(),
                     chunks: count,
-                    panel: panel_data,
+                    panel: scratch,
                 });
                 for begin in (0..o.m).step_by(panel::SUM_ROWS) {
                     let m = (o.m - begin).min(panel::SUM_ROWS);
@@ -233,7 +233,7 @@ impl Product<'_> {
                         }
                     }
                     (panels.sweep)(panel::SweepJob {
-                        panel: panel_data,
+                        panel: scratch,
                         chunks: count,
                         x: packed.x.add(begin * packed.row_bytes + first * chunk_bytes),
                         x_stride: packed.row_bytes,
@@ -255,18 +255,21 @@ impl Product<'_> {
     /// As `quantized`; the flags of `packed` are written.
     unsafe fn not_finite(&self, packed: Packed) -> Result<()> {
         let o = self.operands;
+        let slot_bytes = o.k * size_of::<f32>();
+        let buffer = self.context.panels.take(slot_bytes * self.threads())?;
+        let slots = Slots { data: buffer.as_ptr(), bytes: slot_bytes };
         let failed = AtomicBool::new(false);
-        self.split(o.rows.clone(), 1, &|rows| {
+        let done = self.split(o.rows.clone(), 1, &|rows, slot| {
             let packed = packed;
-            let mut weights = Vec::new();
-            if weights.try_reserve_exact(o.k).is_err() {
-                failed.store(true, Ordering::Relaxed);
-                return;
-            }
-            weights.resize(o.k, 0.0f32);
+            // SAFETY: this thread's slot holds k floats, which are given values before they become a slice.
+            let weights = unsafe {
+                let weights = slots.of(slot).cast::<f32>();
+                weights.write_bytes(0, o.k);
+                std::slice::from_raw_parts_mut(weights, o.k)
+            };
             for row in rows {
                 let source = &o.w[row * o.row_bytes..][..o.row_bytes];
-                if blocks::dequantize(o.tensor_type, source, &mut weights).is_err() {
+                if blocks::dequantize(o.tensor_type, source, weights).is_err() {
                     failed.store(true, Ordering::Relaxed);
                     return;
                 }
@@ -275,16 +278,32 @@ impl Product<'_> {
                     unsafe {
                         if !*packed.finite.add(m) {
                             let x = std::slice::from_raw_parts(o.x.add(m * o.x_stride), o.k);
-                            *o.y.add(m * o.y_stride + row) = x.iter().zip(&weights).map(|(x, w)| x * w).sum();
+                            *o.y.add(m * o.y_stride + row) = x.iter().zip(&*weights).map(|(x, w)| x * w).sum();
                         }
                     }
                 }
             }
-        })?;
+        });
+        self.context.panels.put(buffer);
         match failed.into_inner() {
-            false => Ok(()),
-            true => Err(Error::OutOfMemory("a row of weights")),
+            false => done,
+            true => Err(Error::Internal("a multipliable type has no dequantiser")),
         }
+    }
+}
+
+/// One buffer, divided among the threads of a job.
+struct Slots {
+    data: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: each thread uses its own slot.
+unsafe impl Sync for Slots {}
+
+impl Slots {
+    fn of(&self, slot: usize) -> *mut u8 {
+        self.data.wrapping_add(slot * self.bytes)
     }
 }
 
