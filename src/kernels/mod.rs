@@ -18,6 +18,8 @@ pub(crate) mod float_state;
 mod level;
 pub(crate) mod panel;
 mod scalar;
+#[cfg(test)]
+mod tests;
 
 pub use level::Level;
 
