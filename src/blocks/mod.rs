@@ -9,7 +9,7 @@ pub use float::{F16, F32};
 pub use q4_k::Q4K;
 
 use crate::error::{Result, error};
-use crate::simd::{LANES, Simd};
+use crate::simd::{CHUNK, LANES, Simd};
 
 /// Number, name, elements and bytes per block of every live ggml type.
 /// Source: ggml.h and ggml-common.h of ggml 0.25.3 (MIT).
@@ -207,32 +207,51 @@ pub(crate) trait FloatWeight: Block {
     fn floats<S: Simd>(s: S, weights: &[Self; LANES]) -> S::Floats;
 }
 
-/// A type whose weights are `w = d * scale[g] * code - min[g]`: unsigned codes of at most 7 bits, integer scales within i8,
-/// one scale and min per group of columns. `Self` is one chunk of 256 columns. Signed codes are written with an offset
-/// that goes into the min.
+/// A type whose weights are `w = scale[g] * code - min[g]`: unsigned codes, one scale and min per group of columns. Signed
+/// codes are written with an offset, which goes into the min.
+///
+/// Everything happens in chunks of 256 columns, whatever the block's size: a chunk is the slice of [`chunk_blocks`] blocks
+/// that hold them.
 pub(crate) trait Affine: Block {
-    /// Columns per scale: 16 or 32.
+    /// Columns per scale: 16 or 32. (Types with larger groups say 32.)
     const GROUP: usize;
     /// Whether any min can be other than 0.
     const HAS_MIN: bool;
-    /// The largest code; at most 63, so that four products with 8-bit digits fit in 16 bits.
+    /// Whether the scales are one float per chunk times integers within i8. Else each group has its own float.
+    const INTEGER_SCALES: bool;
+    /// The largest code. Up to 63 is fastest, then up to 127.
     const CODE_MAX: usize;
 
-    /// The codes of columns `64 * quarter..64 * quarter + 64`.
-    fn codes<S: Simd>(&self, s: S, quarter: usize) -> S::Codes;
+    /// The codes of columns `64 * quarter..64 * quarter + 64`. `quarter` is a constant after inlining.
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes;
 
     /// All scales of the chunk.
-    fn scaling<S: Simd>(&self, s: S) -> Scaling<S>;
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S>;
+}
+
+/// Blocks of a chunk of 256 columns.
+pub(crate) const fn chunk_blocks<B: Block>() -> usize {
+    CHUNK / B::TYPE.block_elements()
 }
 
 /// The scales of one chunk, per group of 16 columns (types with groups of 32 give each twice).
 pub(crate) struct Scaling<S: Simd> {
-    /// What the integer scales are multiplied by.
+    /// With integer scales: what they are multiplied by.
     pub(crate) d: f32,
-    /// Integer scales.
+    /// The integer scales, where the type has them.
     pub(crate) groups: S::Groups,
+    /// The scales as floats. What is not used of these costs nothing: all is inlined.
+    pub(crate) scales: S::Floats,
     /// Mins, to be subtracted.
     pub(crate) mins: S::Floats,
+}
+
+impl<S: Simd> Scaling<S> {
+    /// Integer scales `groups` in units of `d`.
+    #[inline(always)]
+    pub(crate) fn integer(s: S, d: f32, groups: S::Groups, mins: S::Floats) -> Self {
+        Scaling { d, groups, scales: s.mul(s.splat(d), s.group_floats(groups)), mins }
+    }
 }
 
 /// Views `bytes` as blocks. Bytes that do not fill a block are left out.

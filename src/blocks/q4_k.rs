@@ -106,21 +106,20 @@ impl Q4K {
 impl Affine for Q4K {
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
+    const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 15;
 
     #[inline(always)]
-    fn codes<S: Simd>(&self, s: S, quarter: usize) -> S::Codes {
-        s.nibbles(&self.codes[quarter])
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let bytes = &chunk[0].codes[quarter];
+        s.shift_right(s.join(bytes, bytes), 0, 4, 15)
     }
 
     #[inline(always)]
-    fn scaling<S: Simd>(&self, s: S) -> Scaling<S> {
-        let (scales, mins) = self.scales_and_mins();
-        let dmin = s.splat(s.f16(self.dmin));
-        Scaling {
-            d: s.f16(self.d),
-            groups: s.groups_twice(scales),
-            mins: s.mul(dmin, s.group_floats(s.groups_twice(mins))),
-        }
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let (scales, mins) = chunk[0].scales_and_mins();
+        let dmin = s.splat(s.f16(chunk[0].dmin));
+        let mins = s.mul(dmin, s.group_floats(s.groups_twice(mins)));
+        Scaling::integer(s, s.f16(chunk[0].d), s.groups_twice(scales), mins)
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod activations;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+mod chunk;
 pub(crate) mod decode;
 mod float;
 pub(crate) mod float_state;

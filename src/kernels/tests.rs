@@ -288,7 +288,7 @@ fn panels_and_sweeps_are_the_same_at_every_level() {
                 for flush_end in [false, true] {
                     let bytes = panel::STRIPS * chunks * panel::strip_chunk_bytes(format);
                     let packed = Guarded::new(bytes, flush_end, 64);
-                    let job = PackJob { w: w.data, row_bytes: w.bytes / n, n, chunks, panel: packed.data };
+                    let job = PackJob { w: w.data, row_bytes: w.bytes / n, n, k, panel: packed.data };
                     // SAFETY: an available level; buffers of the sizes that the job says.
                     unsafe { pack_panel(job) };
                     let expected = expected_panel.get_or_insert_with(|| packed.bytes().to_vec());
