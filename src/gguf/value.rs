@@ -359,10 +359,19 @@ pub struct Elements<'a> {
 impl<'a> Iterator for Elements<'a> {
     type Item = Value<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Value<'a>> {
         self.left = self.left.checked_sub(1)?;
         let Array { copy, element_type, .. } = self.array;
-        // Neither fails: the array was walked when the file was opened.
+        // None of this fails: the array was walked when the file was opened.
+        if element_type == ValueType::String {
+            // Most arrays that are iterated over are vocabularies: read the length once.
+            let with_nul = string_with_nul_at(copy, self.position).ok()?;
+            self.position = end_of(self.position, with_nul.len() as u64)
+                .and_then(|end| end_of(end, 7))
+                .ok()?;
+            return Some(Value::String(Str { with_nul }));
+        }
         let value = Value::at(copy, element_type, self.position, &[]).ok()?;
         self.position = skip(copy, element_type, self.position, DEEPEST_ARRAY).ok()?;
         Some(value)
