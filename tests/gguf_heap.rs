@@ -1,41 +1,75 @@
 //! Opening a file never takes more heap than 4 times its metadata plus 64 KiB, counted by the allocator at its worst
-//! moment, a growing allocation as the old and the new one together. One test, as the count is of the whole process.
+//! moment, a growing allocation as the old and the new one together; and no refused allocation does worse than an error.
 
 #[path = "gguf/raw.rs"]
 mod raw;
 
+use gguffuse::Error;
 use gguffuse::gguf::{File, OpenOptions};
 use raw::{ARRAY, BOOL, F32, I8, Raw, STRING, U8};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 struct Counting;
 
-static HEAP: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
+// Of each thread, so that tests do not disturb each other. Constants without destructor: these never allocate.
+thread_local! {
+    static HEAP: Cell<usize> = const { Cell::new(0) };
+    static PEAK: Cell<usize> = const { Cell::new(0) };
+    /// How many more allocations succeed before one fails; `usize::MAX`: all.
+    static GRANTED: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// Whether all fail from then on.
+    static FOREVER: Cell<bool> = const { Cell::new(false) };
+    /// Whether one did.
+    static FAILED: Cell<bool> = const { Cell::new(false) };
+}
 
-fn grow(bytes: usize) {
-    PEAK.fetch_max(HEAP.fetch_add(bytes, Relaxed) + bytes, Relaxed);
+/// Counts `bytes` more; false where the allocation is to be refused.
+fn grow(bytes: usize) -> bool {
+    match GRANTED.get() {
+        usize::MAX => {}
+        0 => {
+            FAILED.set(true);
+            // A single failure, or all from here on.
+            if !FOREVER.get() {
+                GRANTED.set(usize::MAX);
+            }
+            return false;
+        }
+        granted => GRANTED.set(granted - 1),
+    }
+    HEAP.set(HEAP.get().wrapping_add(bytes));
+    PEAK.set(PEAK.get().max(HEAP.get()));
+    true
+}
+
+fn shrink(bytes: usize) {
+    // Memory of another thread may be freed here.
+    HEAP.set(HEAP.get().wrapping_sub(bytes));
 }
 
 // SAFETY: everything is handed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
+        if !grow(layout.size()) {
+            return std::ptr::null_mut();
+        }
         // SAFETY: the caller's promises are the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HEAP.fetch_sub(layout.size(), Relaxed);
+        shrink(layout.size());
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        grow(new_size);
-        HEAP.fetch_sub(layout.size(), Relaxed);
+        if !grow(new_size) {
+            return std::ptr::null_mut();
+        }
+        shrink(layout.size());
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, new_size) }
     }
@@ -46,10 +80,10 @@ static ALLOCATOR: Counting = Counting;
 
 /// Opens `path`; the peak of the heap meanwhile, in bytes, and what stays.
 fn measure(path: &Path) -> (gguffuse::Result<File>, usize, usize) {
-    let before = HEAP.load(Relaxed);
-    PEAK.store(before, Relaxed);
+    let before = HEAP.get();
+    PEAK.set(before);
     let file = File::open(path, &OpenOptions::default());
-    (file, PEAK.load(Relaxed) - before, HEAP.load(Relaxed) - before)
+    (file, PEAK.get() - before, HEAP.get() - before)
 }
 
 fn valid() -> Vec<(&'static str, Raw)> {
@@ -193,5 +227,60 @@ fn heap_at_open_is_bounded() {
         println!("{name}: peak {peak}: {error}");
         assert!(peak <= 4 * raw.0.len() + (64 << 10), "{name}: {peak} bytes of heap");
     }
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// What `File::open` answers when `granted` allocations succeed and then one, or all, do not; and whether one did not.
+fn open_with_failures(path: &Path, granted: usize, forever: bool) -> (gguffuse::Result<File>, bool) {
+    FOREVER.set(forever);
+    GRANTED.set(granted);
+    let file = File::open(path, &OpenOptions::default());
+    let failed = FAILED.replace(false);
+    GRANTED.set(usize::MAX);
+    (file, failed)
+}
+
+#[test]
+fn every_refused_allocation_is_an_error() {
+    let path = std::env::temp_dir().join(format!("gguffuse-oom-{}.gguf", std::process::id()));
+    let text = vec![b'x'; 100];
+    let raw = (0..2000).fold(Raw::new(3, 500, 2001), |raw, index| {
+        raw.key(&format!("key.{index}"), STRING).string(&text)
+    });
+    let raw = (0..200).fold(raw.key("array", ARRAY).array(STRING, 200), |raw, _| {
+        raw.string(b"element")
+    });
+    let raw = (0..500).fold(raw, |raw, index| {
+        raw.tensor(&format!("t.{index}"), &[], F32, index * 32)
+    });
+    std::fs::write(&path, raw.pad(32).data(500 * 32).0).unwrap();
+    for forever in [false, true] {
+        let (mut errors, mut granted) = (0, 0);
+        loop {
+            let before = HEAP.get();
+            let (file, failed) = open_with_failures(&path, granted, forever);
+            match file {
+                // Only the shrinking of what is too large already may be refused without an error.
+                Ok(file) => {
+                    assert_eq!((file.metadata_count(), file.tensor_count()), (2001, 500));
+                    assert_eq!(file.find_tensor("t.499").unwrap(), 499);
+                }
+                Err(error) => {
+                    assert!(failed && matches!(error, Error::OutOfMemory(_)), "{granted}: {error:?}");
+                    errors += 1;
+                }
+            }
+            assert_eq!(HEAP.get(), before, "{granted} allocations granted: memory was lost");
+            if !failed {
+                break;
+            }
+            granted += 1;
+        }
+        assert!(errors > 15, "{errors} errors");
+    }
+    // A failing error message is an error too.
+    std::fs::write(&path, b"GGUX").unwrap();
+    let (file, failed) = open_with_failures(&path, 1, true);
+    assert!(failed && matches!(file, Err(Error::BadFormat { .. })));
     std::fs::remove_file(&path).unwrap();
 }

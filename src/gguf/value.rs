@@ -49,11 +49,21 @@ impl ValueType {
 
     /// Name in lower case, as in "u32".
     pub const fn name(self) -> &'static str {
-        const NAMES: [&str; 13] = [
-            "u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64",
-        ];
-        #[allow(clippy::indexing_slicing)] // const: an enum of 13 into a table of 13, `get` is not const
-        NAMES[self as usize]
+        match self {
+            ValueType::U8 => "u8",
+            ValueType::I8 => "i8",
+            ValueType::U16 => "u16",
+            ValueType::I16 => "i16",
+            ValueType::U32 => "u32",
+            ValueType::I32 => "i32",
+            ValueType::F32 => "f32",
+            ValueType::Bool => "bool",
+            ValueType::String => "string",
+            ValueType::Array => "array",
+            ValueType::U64 => "u64",
+            ValueType::I64 => "i64",
+            ValueType::F64 => "f64",
+        }
     }
 
     /// Bytes of a value; `None` where values differ in size (strings and arrays).

@@ -40,7 +40,7 @@ pub fn describe(file: &File) -> String {
         all += &format!("{key:?} {}\n", text(value));
     }
     for tensor in file.tensors() {
-        all += &format!("{tensor:?}\n");
+        all += &format!("{tensor:?} {:?} {:?}\n", tensor.name_with_nul, tensor.data);
     }
     all
 }
