@@ -108,13 +108,24 @@ impl<'a> Cursor<'a> {
         error!(Truncated at self.offset(), "{here}: {what} needs {needed} bytes, {left} are left")
     }
 
-    /// Fails where `count` things of at least `smallest` bytes each cannot fit in the rest of the file.
+    /// Fails where `count` things of at least `smallest` bytes each cannot fit in the rest of the file, or of what the
+    /// metadata may have: before any of them is walked.
     pub(super) fn check_count(&self, count: u64, smallest: u64, what: &str) -> Result<()> {
         let needed = u128::from(count).saturating_mul(smallest.into());
         if needed > self.left().into() {
             return Err(self.truncated(needed, what));
         }
+        let end = needed.saturating_add(self.offset().into());
+        if end > self.limit.into() {
+            return Err(self.beyond_limit(end, what));
+        }
         Ok(())
+    }
+
+    #[cold]
+    fn beyond_limit(&self, end: impl fmt::Display, what: &str) -> Error {
+        let (here, limit) = (self.here(), self.limit);
+        error!(Limit at self.offset(), "{here}: {what} ends at byte {end}, but the metadata may have {limit}")
     }
 
     /// Makes sure that the next `bytes` bytes lie in the copy.
@@ -126,10 +137,7 @@ impl<'a> Cursor<'a> {
         let (size, limit) = (self.input.size_bytes(), self.limit);
         let end = self.offset().saturating_add(bytes);
         if end > limit {
-            let here = self.here();
-            return Err(
-                error!(Limit at self.offset(), "{here}: {what} ends at byte {end}, but the metadata may have {limit}"),
-            );
+            return Err(self.beyond_limit(end, what));
         }
         let (filled, capacity) = (self.copy.len() as u64, self.copy.capacity() as u64);
         let ahead = filled.saturating_add((filled >> 1).clamp(FIRST_READ, LARGEST_READ_AHEAD));
@@ -263,6 +271,7 @@ pub(super) fn end_of(position: usize, bytes: u64) -> Result<usize> {
 }
 
 /// The string at `position` of the copy, with the NUL behind it.
+#[inline]
 pub(super) fn string_with_nul_at(copy: &[u8], position: usize) -> Result<&[u8]> {
     let length = framing_u64_at(copy, position)?;
     let start = end_of(position, 8)?;

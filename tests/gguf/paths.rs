@@ -7,6 +7,7 @@ use gguffuse::gguf::{File, OpenOptions};
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A directory that is removed at the end of the test.
 struct Scratch(PathBuf);
@@ -129,4 +130,45 @@ fn files_are_closed() {
     assert!(matches!(bad, Error::BadFormat { .. }));
     assert_eq!(descriptors(), 0, "the mapping needs no descriptor");
     drop(file);
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_opened() {
+    let scratch = Scratch::new("race");
+    let entries = |value: &[u8]| {
+        (0..5000).fold(Raw::new(3, 0, 5000), |raw, index| raw.key(&format!("key.{index}"), STRING).string(value)).0
+    };
+    let (a, b) = (entries(b"text"), entries(b"longer text"));
+    let path = scratch.file("a.gguf", &a);
+    let running = std::sync::atomic::AtomicBool::new(true);
+    let mut outcomes = [0u32, 0];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+            for bytes in [&b, &a].into_iter().cycle() {
+                file.set_len(100).unwrap();
+                file.seek(SeekFrom::Start(0)).unwrap();
+                file.write_all(bytes).unwrap();
+                if !running.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        // Until the race was both won and lost; on a busy machine that takes a while.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while outcomes.iter().sum::<u32>() < 1000 || outcomes.contains(&0) && Instant::now() < deadline {
+            match open(&path) {
+                Ok(file) => {
+                    assert_eq!(describe(&file), describe(&file));
+                    outcomes[0] += 1;
+                }
+                Err(error) => {
+                    assert!(!matches!(error, Error::Internal(_) | Error::Io { .. }), "{error:?}");
+                    outcomes[1] += 1;
+                }
+            }
+        }
+        running.store(false, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(!outcomes.contains(&0), "{outcomes:?}");
 }

@@ -221,6 +221,21 @@ fn metadata_limit() {
 }
 
 #[test]
+fn counts_beyond_the_metadata_limit() {
+    let options = OpenOptions { max_metadata_bytes: 1000 };
+    for (offset, raw) in [
+        (24, Raw::new(3, 41, 0)),
+        (24, Raw::new(3, 0, 76)),
+        (49, entry("k", ARRAY).array(STRING, 119)),
+        (49, entry("k", ARRAY).array(U32, 238)),
+    ] {
+        let error = File::from_vec(raw.data(2000).0, &options).unwrap_err();
+        let Error::Limit { offset: at, .. } = error else { panic!("{error:?}") };
+        assert_eq!(at, offset, "{error}");
+    }
+}
+
+#[test]
 fn every_live_type_is_accepted() {
     for tensor_type in gguffuse::blocks::TensorType::ALL {
         let (elements, bytes) = (tensor_type.block_elements(), tensor_type.block_bytes());

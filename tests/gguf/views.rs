@@ -34,7 +34,7 @@ pub fn describe(file: &File) -> String {
         all += &format!("{key:?} {}\n", text(value));
     }
     for tensor in file.tensors() {
-        all += &format!("{tensor:?}\n");
+        all += &format!("{tensor:?} {:?} {:?}\n", tensor.name_with_nul, tensor.data);
     }
     all
 }
@@ -119,7 +119,8 @@ fn conversions_are_exact_or_fail() {
         }
     }
     let two_64 = 2f64.powi(64);
-    let cases: [(Value<'_>, Option<u64>, Option<i64>, Option<f64>); 23] = [
+    type Case = (Value<'static>, Option<u64>, Option<i64>, Option<f64>);
+    let cases: [Case; 23] = [
         (Value::U8(200), Some(200), Some(200), Some(200.0)),
         (Value::I8(-1), None, Some(-1), Some(-1.0)),
         (Value::U16(9), Some(9), Some(9), Some(9.0)),
@@ -251,7 +252,10 @@ fn data_of_arrays_is_little_endian() {
 
 #[test]
 fn look_ups() {
-    let names: Vec<String> = (0..500).map(|index| format!("blk.{}.w", index * 7919 % 500)).collect();
+    let mut names: Vec<String> = (0..500).map(|index| format!("blk.{}.w", index * 7919 % 500)).collect();
+    // The same for longer than any prefix that is compared first, and shorter than it.
+    names.extend((0..200).map(|index| format!("blk.0123456789abcdef.{}", index * 7919 % 200)));
+    names.extend(["blk.", "blk.1", "blk.12", "blk.12345678", "blk.1234567", "blk.123456789"].map(String::from));
     let mut writer = Writer::new();
     for (index, name) in names.iter().enumerate() {
         writer.metadata(name, index as u64).unwrap();
@@ -263,12 +267,12 @@ fn look_ups() {
         assert_eq!(file.tensor(index as u64).unwrap().name, name);
         assert_eq!(file.get(name).unwrap().as_u64().unwrap(), index as u64);
     }
-    for missing in ["", "blk", "blk.500.w", "blk.0.w\0", "zzz"] {
+    for missing in ["", "blk", "blk.500.w", "blk.0.w\0", "blk.0123456789abcdef.", "zzz"] {
         assert!(matches!(file.find_tensor(missing), Err(Error::NotFound(_))));
         assert!(matches!(file.find_metadata(missing), Err(Error::NotFound(_))));
         assert!(matches!(file.get(missing), Err(Error::NotFound(_))));
     }
-    for index in [500, u64::MAX] {
+    for index in [names.len() as u64, u64::MAX] {
         assert!(matches!(file.tensor(index), Err(Error::NotFound(_))));
         assert!(matches!(file.metadata(index), Err(Error::NotFound(_))));
         assert!(matches!(file.metadata_key_with_nul(index), Err(Error::NotFound(_))));
