@@ -1,4 +1,7 @@
-//! A chunk of 256 columns of a weight row as a slice of blocks, also where the row ends within it.
+//! The chunks of 256 columns of a weight row as blocks, also where the row ends within one.
+//!
+//! The copy of a last chunk is made once, ahead of the loop. Tried and lost: an enum of pointer or copy made per chunk, which
+//! cost decode 60 % at the AVX-512 level.
 
 use crate::blocks::{Block, chunk_blocks};
 use crate::simd::CHUNK;
@@ -7,39 +10,45 @@ use std::mem::MaybeUninit;
 /// The most blocks of a chunk: 8 of 32 columns.
 const MOST_BLOCKS: usize = 8;
 
-/// Blocks where they lie, or a copy that is filled up with zeros, which are weights that meet activations of 0.
-pub(super) enum Chunk<B> {
-    Whole(*const B),
-    Last([B; MOST_BLOCKS]),
+/// A weight row. A last chunk that is not whole is a copy, filled up with zeros: weights that meet activations of 0.
+pub(super) struct Chunks<B> {
+    row: *const B,
+    whole: usize,
+    last: MaybeUninit<[B; MOST_BLOCKS]>,
 }
 
-impl<B: Block> Chunk<B> {
-    /// Chunk `index` of the row at `row`, which has `k` columns.
+impl<B: Block> Chunks<B> {
+    /// The row at `row`, which has `k` columns.
     ///
     /// # Safety
-    /// `row` points to `k` columns of blocks that outlive the chunk; `index` is below `k.div_ceil(256)`.
+    /// `row` points to `k` columns of blocks, which outlive the value.
     #[inline(always)]
-    pub(super) unsafe fn of(row: *const u8, k: usize, index: usize) -> Chunk<B> {
-        // SAFETY: the caller's promise; a block is valid for any bytes at any address.
-        unsafe {
-            let first = row.cast::<B>().add(index * chunk_blocks::<B>());
-            let columns = k - index * CHUNK;
-            if columns >= CHUNK {
-                return Chunk::Whole(first);
-            }
-            let mut blocks = MaybeUninit::<[B; MOST_BLOCKS]>::zeroed().assume_init();
-            first.copy_to_nonoverlapping(blocks.as_mut_ptr(), columns / B::TYPE.block_elements());
-            Chunk::Last(blocks)
+    pub(super) unsafe fn of(row: *const u8, k: usize) -> Chunks<B> {
+        let row = row.cast::<B>();
+        let whole = k / CHUNK;
+        let mut last: MaybeUninit<[B; MOST_BLOCKS]> = MaybeUninit::uninit();
+        // Constant for types with blocks of 256.
+        if chunk_blocks::<B>() > 1 && !k.is_multiple_of(CHUNK) {
+            last = MaybeUninit::zeroed();
+            let count = k % CHUNK / B::TYPE.block_elements();
+            // SAFETY: the caller's promise; fewer blocks than a chunk has.
+            unsafe { row.add(whole * chunk_blocks::<B>()).copy_to_nonoverlapping(last.as_mut_ptr().cast(), count) };
         }
+        Chunks { row, whole, last }
     }
 
-    /// The chunk's blocks.
+    /// The blocks of chunk `index`.
+    ///
+    /// # Safety
+    /// `index` is below `k.div_ceil(256)`.
     #[inline(always)]
-    pub(super) fn blocks(&self) -> &[B] {
-        match self {
-            // SAFETY: `of` was promised a row of whole chunks up to here.
-            Chunk::Whole(first) => unsafe { std::slice::from_raw_parts(*first, chunk_blocks::<B>()) },
-            Chunk::Last(blocks) => &blocks[..chunk_blocks::<B>()],
+    pub(super) unsafe fn get(&self, index: usize) -> &[B] {
+        // SAFETY: the caller's promise, and that of `of`; only an index past the whole chunks gives the copy, which exists
+        // exactly when there is such an index, and of which all bytes are set.
+        unsafe {
+            let in_row = self.row.add(index * chunk_blocks::<B>());
+            let first = if chunk_blocks::<B>() > 1 && index >= self.whole { self.last.as_ptr().cast() } else { in_row };
+            std::slice::from_raw_parts(first, chunk_blocks::<B>())
         }
     }
 }

@@ -18,7 +18,7 @@
 
 use super::Task;
 use super::activations::{Header, chunk_bytes};
-use super::chunk::Chunk;
+use super::chunk::Chunks;
 use crate::blocks::Affine;
 use crate::simd::{CHUNK, COLUMNS, LANES, QUARTERS, Simd};
 use std::marker::PhantomData;
@@ -92,11 +92,12 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
 ) -> usize {
     /// How far ahead weights are asked for: some hundred nanoseconds of reading.
     const AHEAD: usize = 2048;
+    // SAFETY: the caller's promise.
+    let chunks = unsafe { Chunks::<A>::of(w, job.k) };
     let mut acc = [s.splat(0.0); M];
     for chunk in 0..job.k.div_ceil(CHUNK) {
-        // SAFETY: the caller's promise.
-        let whole = unsafe { Chunk::<A>::of(w, job.k, chunk) };
-        let blocks = whole.blocks();
+        // SAFETY: below the number of chunks.
+        let blocks = unsafe { chunks.get(chunk) };
         let ahead = blocks.as_ptr().cast::<u8>().wrapping_add(AHEAD);
         for line in 0..size_of_val(blocks).div_ceil(64) {
             s.prefetch(ahead.wrapping_add(64 * line));

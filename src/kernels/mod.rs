@@ -20,7 +20,7 @@ mod level;
 pub(crate) mod panel;
 mod scalar;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use level::Level;
 

@@ -22,8 +22,8 @@
 
 use super::Task;
 use super::activations::{Header, chunk_bytes};
-use super::chunk::Chunk;
-use crate::blocks::{Affine, chunk_blocks};
+use super::chunk::Chunks;
+use crate::blocks::Affine;
 use crate::simd::{CHUNK, COLUMNS, LANES, QUARTERS, Simd};
 use std::marker::PhantomData;
 
@@ -81,22 +81,19 @@ impl<A: Affine> Task for PackPanel<A> {
         let job = self.0;
         let chunks = job.k.div_ceil(CHUNK);
         for strip in 0..STRIPS {
+            let rows: [Chunks<A>; LANES] = std::array::from_fn(|r| {
+                // SAFETY: the maker of the task guarantees `n` rows of `k` columns; row numbers are capped at the last.
+                unsafe { Chunks::of(job.w.add((strip * LANES + r).min(job.n - 1) * job.row_bytes), job.k) }
+            });
             for chunk in 0..chunks {
-                // SAFETY: the maker of the task guarantees `n` rows of `k` columns and the panel's space; row numbers are
-                // capped at the last row.
+                // SAFETY: below the number of chunks; the maker of the task guarantees the panel's space.
                 unsafe {
                     let record = job.panel.add((strip * chunks + chunk) * strip_chunk_bytes(format_of::<A>()));
-                    let row = |r: usize| job.w.add((strip * LANES + r).min(job.n - 1) * job.row_bytes);
-                    if job.k - chunk * CHUNK >= CHUNK {
-                        let mut blocks = [job.w.cast::<A>(); LANES];
-                        for (r, block) in blocks.iter_mut().enumerate() {
-                            *block = row(r).cast::<A>().add(chunk * chunk_blocks::<A>());
-                        }
-                        pack_strip::<S, A>(s, blocks, record);
-                    } else {
-                        let copies: [Chunk<A>; LANES] = std::array::from_fn(|r| Chunk::of(row(r), job.k, chunk));
-                        pack_strip::<S, A>(s, copies.each_ref().map(|copy| copy.blocks().as_ptr()), record);
+                    let mut blocks = [rows[0].get(chunk); LANES];
+                    for r in 1..LANES {
+                        blocks[r] = rows[r].get(chunk);
                     }
+                    pack_strip::<S, A>(s, blocks, record);
                 }
             }
         }
@@ -106,17 +103,16 @@ impl<A: Affine> Task for PackPanel<A> {
 /// Unpacks one chunk of 16 rows into a strip's record.
 ///
 /// # Safety
-/// The pointers are chunks of blocks, `record` is `strip_chunk_bytes` long and aligned to 64.
+/// `record` is `strip_chunk_bytes` long and aligned to 64.
 #[inline(always)]
-unsafe fn pack_strip<S: Simd, A: Affine>(s: S, blocks: [*const A; LANES], record: *mut u8) {
+unsafe fn pack_strip<S: Simd, A: Affine>(s: S, blocks: [&[A]; LANES], record: *mut u8) {
     // SAFETY: the caller's promise; `Affine` is a `Block`, valid for any bytes at any address; the parts of the record
     // are those of `strip_chunk_bytes`, all multiples of 64.
     unsafe {
-        let blocks = |r: usize| std::slice::from_raw_parts(blocks[r], chunk_blocks::<A>());
         for quarter in 0..QUARTERS {
-            let mut rows = [A::codes(blocks(0), s, quarter); LANES];
+            let mut rows = [A::codes(blocks[0], s, quarter); LANES];
             for r in 1..LANES {
-                rows[r] = A::codes(blocks(r), s, quarter);
+                rows[r] = A::codes(blocks[r], s, quarter);
             }
             s.store_transposed(&rows, record.add(quarter * COLUMNS * LANES));
         }
@@ -124,7 +120,7 @@ unsafe fn pack_strip<S: Simd, A: Affine>(s: S, blocks: [*const A; LANES], record
         let scales = record.add(CODE_BYTES).cast::<f32>();
         let mins = scales.add(groups * LANES);
         for r in 0..LANES {
-            let scaling = A::scaling(blocks(r), s);
+            let scaling = A::scaling(blocks[r], s);
             let mut row = [0.0; LANES];
             s.store_floats(scaling.scales, &mut row);
             for g in 0..groups {

@@ -3,9 +3,9 @@
 
 use super::decode::Job;
 use super::panel::{PackJob, SweepJob};
-use super::{Kernels, Level, Rows, activations, panel};
-use crate::blocks::TensorType;
-use crate::simd::CHUNK;
+use super::{Isa, Kernels, Level, Rows, Task, activations, panel};
+use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor, with_block};
+use crate::simd::{CHUNK, COLUMNS, LANES, Simd};
 
 /// Memory whose first or last byte lies at an unmapped page.
 struct Guarded {
@@ -56,10 +56,10 @@ impl Drop for Guarded {
 }
 
 /// xorshift64*.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn bits(&mut self) -> u64 {
+    pub(crate) fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -67,7 +67,7 @@ impl Random {
     }
 
     /// Near normal, with now and then a value 30 times as large.
-    fn normal(&mut self) -> f32 {
+    pub(crate) fn normal(&mut self) -> f32 {
         let mut sum = 0.0;
         for _ in 0..4 {
             sum += (self.bits() >> 40) as f32 / (1u32 << 24) as f32 - 0.5;
@@ -98,28 +98,110 @@ fn activation_rows(random: &mut Random, m: usize, k: usize) -> Vec<f32> {
     x
 }
 
-/// Blocks of random bits with finite scales; the first row has the largest of everything.
-fn weight_rows(random: &mut Random, tensor_type: TensorType, n: usize, blocks: usize) -> Vec<u8> {
-    let bytes = tensor_type.block_bytes();
-    let mut w: Vec<u8> = (0..n * blocks * bytes).map(|_| random.bits() as u8).collect();
-    if tensor_type == TensorType::Q4_K {
-        for (i, block) in w.chunks_exact_mut(bytes).enumerate() {
-            if i < blocks {
-                block.fill(0xff);
+/// Blocks of random bits whose weights are finite and not huge; the first block of each row is all ones where that is so.
+pub(crate) fn random_blocks(random: &mut Random, tensor_type: TensorType, n: usize, k: usize) -> Vec<u8> {
+    let (bytes, elements) = (tensor_type.block_bytes(), tensor_type.block_elements());
+    let mut w = vec![0xff; n * (k / elements) * bytes];
+    let mut values = vec![0.0; elements];
+    for (index, block) in w.chunks_exact_mut(bytes).enumerate() {
+        let mut usable = |block: &[u8]| {
+            crate::blocks::dequantize(tensor_type, block, &mut values).unwrap();
+            values.iter().all(|value| value.abs() < 1e9)
+        };
+        if index % (k / elements) != 0 || !usable(block) {
+            loop {
+                block.fill_with(|| random.bits() as u8);
+                if usable(block) {
+                    break;
+                }
             }
-            // d and dmin: finite halves.
-            block[1] &= 0xbb;
-            block[3] &= 0xbb;
         }
     }
     w
 }
 
-fn levels() -> Vec<Level> {
-    let levels = Level::available().to_vec();
-    println!("levels: {levels:?}");
-    assert_eq!(levels[0], Level::Scalar);
-    levels
+/// The types with quantised kernels.
+pub(crate) fn affine_types() -> Vec<TensorType> {
+    let is_affine = |t: &&TensorType| matches!(Kernels::of(Level::Scalar, **t), Some(Kernels::Quantized { .. }));
+    TensorType::ALL.iter().filter(is_affine).copied().collect()
+}
+
+/// For each weight of whole rows of `k` columns: its value, and the sum of the magnitudes of the terms that it is made of.
+pub(crate) fn terms(tensor_type: TensorType, data: &[u8], k: usize) -> Vec<(f64, f64)> {
+    struct Terms<'a>(&'a [u8], usize);
+    struct Row<'a, A>(&'a [A], usize, &'a mut Vec<(f64, f64)>);
+    impl<A: Affine> Task for Row<'_, A> {
+        fn run<S: Simd>(self, s: S) {
+            // SAFETY: a row of k columns.
+            let chunks = unsafe { super::chunk::Chunks::<A>::of(self.0.as_ptr().cast(), self.1) };
+            for chunk in 0..self.1.div_ceil(CHUNK) {
+                // SAFETY: below the number of chunks.
+                let blocks = unsafe { chunks.get(chunk) };
+                let (mut scales, mut mins) = ([0.0; LANES], [0.0; LANES]);
+                let scaling = A::scaling(blocks, s);
+                s.store_floats(scaling.scales, &mut scales);
+                s.store_floats(scaling.mins, &mut mins);
+                for column in 0..CHUNK.min(self.1 - chunk * CHUNK) {
+                    // The code through a product with a single 1: the vocabulary has no way to read one.
+                    let mut x = [0i8; COLUMNS];
+                    x[column % COLUMNS] = 1;
+                    let dots = s.dot(A::codes(blocks, s, column / COLUMNS), s.load(&x), A::CODE_MAX);
+                    let mut lanes = [0.0; LANES];
+                    s.store_floats(s.to_floats(dots), &mut lanes);
+                    let code = f64::from(lanes[column % COLUMNS / 4]);
+                    assert!(code >= 0.0 && code <= A::CODE_MAX as f64);
+                    let g = column / 16;
+                    assert!(scales[g] == scales[column / A::GROUP * A::GROUP / 16]);
+                    assert!(A::HAS_MIN || mins[g] == 0.0);
+                    let (product, min) = (f64::from(scales[g]) * code, f64::from(mins[g]));
+                    self.2.push((product - min, product.abs() + min.abs()));
+                }
+            }
+        }
+    }
+    impl Visitor for Terms<'_> {
+        type Output = Vec<(f64, f64)>;
+        fn block<B: Block>(self) -> Self::Output {
+            unreachable!()
+        }
+        fn float<B: FloatWeight>(self) -> Self::Output {
+            unreachable!()
+        }
+        fn affine<A: Affine>(self) -> Self::Output {
+            let mut terms = Vec::new();
+            for row in crate::blocks::as_blocks::<A>(self.0).chunks_exact(self.1 / A::TYPE.block_elements()) {
+                // SAFETY: the scalar level is always supported.
+                unsafe { super::scalar::Scalar::run(Row(row, self.1, &mut terms)) };
+            }
+            terms
+        }
+    }
+    with_block(tensor_type, Terms(data, k)).unwrap()
+}
+
+#[test]
+fn the_kernels_view_of_a_type_is_its_dequantised_values() {
+    let mut random = Random(6);
+    for tensor_type in affine_types() {
+        for k in [tensor_type.block_elements(), 256, 512 + tensor_type.block_elements()] {
+            let data = random_blocks(&mut random, tensor_type, 5, k);
+            let mut values = vec![0.0; 5 * k];
+            crate::blocks::dequantize(tensor_type, &data, &mut values).unwrap();
+            let terms = terms(tensor_type, &data, k);
+            assert_eq!(terms.len(), values.len());
+            for (i, ((value, magnitude), dequantised)) in terms.into_iter().zip(values).enumerate() {
+                // Both round scale, product, min and difference once or twice.
+                let bound = 4.0 * 2f64.powi(-24) * magnitude;
+                let error = (value - f64::from(dequantised)).abs();
+                assert!(error <= bound, "{tensor_type:?} column {}: {value} for {dequantised}", i % k);
+            }
+        }
+    }
+}
+
+fn levels() -> &'static [Level] {
+    assert_eq!(Level::available()[0], Level::Scalar);
+    Level::available()
 }
 
 /// The packed form of `x` as level and digit planes give it, and the flags.
@@ -151,7 +233,7 @@ fn packed_activations_are_the_same_at_every_level() {
                     assert_eq!(*flag, x[row * k..][..k].iter().all(|value| value.is_finite()), "row {row}");
                 }
                 for level in levels() {
-                    let (packed, level_flags) = pack(level, planes, &x, m, k, flush_end);
+                    let (packed, level_flags) = pack(*level, planes, &x, m, k, flush_end);
                     assert!(packed.bytes() == expected.bytes(), "{level:?} planes {planes} k {k}");
                     assert_eq!(flags, level_flags);
                     compared += 1;
@@ -211,31 +293,37 @@ fn run_job(kernel: unsafe fn(Job), w: &Guarded, x: &Guarded, shape: [usize; 3], 
     results.swap_remove(0)
 }
 
+/// Row lengths for a type: one block, and whole and broken chunks.
+fn lengths(tensor_type: TensorType) -> Vec<usize> {
+    let block = tensor_type.block_elements();
+    let mut lengths = vec![block, 256, 512 + block, 1792];
+    lengths.dedup();
+    lengths
+}
+
 #[test]
 fn decode_is_the_same_at_every_level() {
     let mut random = Random(3);
     let mut compared = 0;
-    for chunks in [1, 2, 3, 7] {
-        let k = chunks * CHUNK;
-        let all_rows = activation_rows(&mut random, 17, k);
-        for (m, n) in (1..=9).map(|m| (m, 3)).chain([(1, 1), (2, 17), (11, 5), (17, 2)]) {
-            let w = weight_rows(&mut random, TensorType::Q4_K, n, chunks);
-            for flush_end in [false, true] {
-                let w = Guarded::of(&w, flush_end);
-                for planes in 1..=3 {
-                    let (x, _) = pack(Level::Scalar, planes, &all_rows[..m * k], m, k, flush_end);
-                    let mut expected = None;
-                    for level in levels() {
-                        let Some(Kernels::Quantized { decode, .. }) = Kernels::of(level, TensorType::Q4_K) else {
-                            panic!("no kernels");
-                        };
-                        let y = run_job(decode[planes - 1], &w, &x, [m, n, k], x.bytes / m);
-                        assert_eq!(
-                            *expected.get_or_insert(y.clone()),
-                            y,
-                            "{level:?} planes {planes} m {m} n {n} k {k}"
-                        );
-                        compared += 1;
+    for tensor_type in affine_types() {
+        for k in lengths(tensor_type) {
+            let all_rows = activation_rows(&mut random, 17, k);
+            for (m, n) in (1..=9).map(|m| (m, 3)).chain([(1, 1), (2, 17), (11, 5), (17, 2)]) {
+                let w = random_blocks(&mut random, tensor_type, n, k);
+                for flush_end in [false, true] {
+                    let w = Guarded::of(&w, flush_end);
+                    for planes in 1..=3 {
+                        let (x, _) = pack(Level::Scalar, planes, &all_rows[..m * k], m, k, flush_end);
+                        let mut expected = None;
+                        for level in levels() {
+                            let Some(Kernels::Quantized { decode, .. }) = Kernels::of(*level, tensor_type) else {
+                                panic!("no kernels");
+                            };
+                            let y = run_job(decode[planes - 1], &w, &x, [m, n, k], x.bytes / m);
+                            let expected = expected.get_or_insert_with(|| y.clone());
+                            assert!(*expected == y, "{tensor_type:?} {level:?} planes {planes} m {m} n {n} k {k}");
+                            compared += 1;
+                        }
                     }
                 }
             }
@@ -258,7 +346,7 @@ fn float_products_are_the_same_at_every_level() {
                     let (w, x) = (Guarded::of(&w, flush_end), Guarded::of(&x, flush_end));
                     let mut expected = None;
                     for level in levels() {
-                        let Some(Kernels::Float(kernel)) = Kernels::of(level, tensor_type) else {
+                        let Some(Kernels::Float(kernel)) = Kernels::of(*level, tensor_type) else {
                             panic!("no kernel");
                         };
                         let y = run_job(kernel, &w, &x, [m, n, k], k * 4);
@@ -274,52 +362,31 @@ fn float_products_are_the_same_at_every_level() {
 fn panels_and_sweeps_are_the_same_at_every_level() {
     let mut random = Random(5);
     let mut compared = 0;
-    for chunks in [1, 3] {
-        let k = chunks * CHUNK;
-        let all_rows = activation_rows(&mut random, 17, k);
-        for n in [1, 15, 16, 17, 31, 32] {
-            let w = Guarded::of(&weight_rows(&mut random, TensorType::Q4_K, n, chunks), n % 2 == 0);
-            let mut expected_panel = None;
-            for level in levels() {
-                let Some(Kernels::Quantized { pack_panel, sweep, format, .. }) = Kernels::of(level, TensorType::Q4_K)
-                else {
-                    panic!("no kernels");
-                };
+    for tensor_type in affine_types() {
+        for k in lengths(tensor_type).into_iter().take(3) {
+            let all_rows = activation_rows(&mut random, 17, k);
+            for n in [1, 15, 17, 32] {
+                let w = random_blocks(&mut random, tensor_type, n, k);
                 for flush_end in [false, true] {
-                    let bytes = panel::STRIPS * chunks * panel::strip_chunk_bytes(format);
-                    let packed = Guarded::new(bytes, flush_end, 64);
-                    let job = PackJob { w: w.data, row_bytes: w.bytes / n, n, k, panel: packed.data };
-                    // SAFETY: an available level; buffers of the sizes that the job says.
-                    unsafe { pack_panel(job) };
-                    let expected = expected_panel.get_or_insert_with(|| packed.bytes().to_vec());
-                    assert!(packed.bytes() == *expected, "panel of {level:?}, n {n}, k {k}");
-
-                    for m in (1..=9).chain([16, 17]) {
+                    let w = Guarded::of(&w, flush_end);
+                    let mut expected_panel = None;
+                    for level in levels() {
+                        let packed = panel_of(*level, tensor_type, &w, n, k, flush_end);
+                        let expected = expected_panel.get_or_insert_with(|| packed.bytes().to_vec());
+                        assert!(packed.bytes() == *expected, "panel of {tensor_type:?} at {level:?}, n {n}, k {k}");
+                    }
+                    let packed = panel_of(Level::Scalar, tensor_type, &w, n, k, flush_end);
+                    for m in [1, 2, 3, 4, 5, 6, 7, 13] {
                         for planes in 1..=3 {
                             let (x, _) = pack(Level::Scalar, planes, &all_rows[..m * k], m, k, flush_end);
-                            let sums_of = |kernel: unsafe fn(SweepJob)| {
-                                let sums = Guarded::of(&vec![0.5f32; m * panel::PANEL_ROWS], flush_end);
-                                assert!(sums.data.addr().is_multiple_of(64));
-                                let job = SweepJob {
-                                    panel: packed.data,
-                                    chunks,
-                                    x: x.data,
-                                    x_stride: x.bytes / m,
-                                    m,
-                                    sums: sums.data.cast(),
-                                };
-                                // SAFETY: as above.
-                                unsafe { kernel(job) };
-                                sums.bytes().to_vec()
-                            };
-                            let Some(Kernels::Quantized { sweep: scalar, .. }) =
-                                Kernels::of(Level::Scalar, TensorType::Q4_K)
-                            else {
-                                panic!("no kernels");
-                            };
-                            let (ours, expected) = (sums_of(sweep[planes - 1]), sums_of(scalar[planes - 1]));
-                            assert!(ours == expected, "sweep of {level:?}, planes {planes}, m {m}, n {n}, k {k}");
-                            compared += 1;
+                            let mut expected = None;
+                            for level in levels() {
+                                let sums = sums_of(*level, tensor_type, planes, &packed, &x, m, k, flush_end);
+                                let expected = expected.get_or_insert_with(|| sums.clone());
+                                let what = format!("{tensor_type:?} {level:?} planes {planes} m {m} n {n} k {k}");
+                                assert!(*expected == sums, "sweep of {what}");
+                                compared += 1;
+                            }
                         }
                     }
                 }
@@ -327,4 +394,45 @@ fn panels_and_sweeps_are_the_same_at_every_level() {
         }
     }
     println!("{compared} compared");
+}
+
+/// `n` rows of `k` columns as a panel.
+fn panel_of(level: Level, tensor_type: TensorType, w: &Guarded, n: usize, k: usize, flush_end: bool) -> Guarded {
+    let Some(Kernels::Quantized { pack_panel, format, .. }) = Kernels::of(level, tensor_type) else {
+        panic!("no kernels");
+    };
+    let bytes = panel::STRIPS * k.div_ceil(CHUNK) * panel::strip_chunk_bytes(format);
+    let packed = Guarded::new(bytes, flush_end, 64);
+    // SAFETY: an available level; buffers of the sizes that the job says.
+    unsafe { pack_panel(PackJob { w: w.data, row_bytes: w.bytes / n, n, k, panel: packed.data }) };
+    packed
+}
+
+/// The sums of a panel with packed activations, added to 0.5.
+fn sums_of(
+    level: Level,
+    tensor_type: TensorType,
+    planes: usize,
+    panel: &Guarded,
+    x: &Guarded,
+    m: usize,
+    k: usize,
+    flush_end: bool,
+) -> Vec<u8> {
+    let Some(Kernels::Quantized { sweep, .. }) = Kernels::of(level, tensor_type) else {
+        panic!("no kernels");
+    };
+    let sums = Guarded::of(&vec![0.5f32; m * panel::PANEL_ROWS], flush_end);
+    assert!(sums.data.addr().is_multiple_of(64));
+    let job = SweepJob {
+        panel: panel.data,
+        chunks: k.div_ceil(CHUNK),
+        x: x.data,
+        x_stride: x.bytes / m,
+        m,
+        sums: sums.data.cast(),
+    };
+    // SAFETY: an available level; buffers of the sizes that the job says.
+    unsafe { sweep[planes - 1](job) };
+    sums.bytes().to_vec()
 }

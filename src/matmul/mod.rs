@@ -5,6 +5,8 @@ mod operands;
 mod pool;
 mod product;
 mod scratch;
+#[cfg(test)]
+mod tests;
 
 pub use operands::{RawMatrix, RawMatrixMut, Weights};
 

@@ -1,0 +1,79 @@
+//! Every type x level x precision x shape against the f64 product, within a bound that follows from the terms.
+//! (tests/matmul/bounds.rs does the same for Q4_K through the public interface, with a decoder of its own.)
+
+use super::{Context, ContextOptions, Precision, Weights};
+use crate::blocks::TensorType;
+use crate::kernels::Level;
+use crate::kernels::tests::{Random, affine_types, random_blocks, terms};
+
+/// What one y may be off. See tests/matmul/bounds.rs for where each part comes from; types with groups of 16 columns have
+/// 16 groups in a chunk.
+fn bound(precision: Precision, w: &[(f64, f64)], x: &[f32]) -> f64 {
+    let operations = 3.0 + 2.0 * 16.0 + 3.0 + x.len().div_ceil(256) as f64 + 4.0;
+    let mut total = 0.0;
+    for (w, x) in w.chunks(256).zip(x.chunks(256)) {
+        let largest = x.iter().fold(0.0f64, |largest, x| largest.max(f64::from(x.abs()))).max(2f64.powi(-96));
+        let (step, scale_rounding) = match precision {
+            Precision::Exact => (largest * 2f64.powf(-21.9), 0.0),
+            Precision::High => (largest / (127.0 * 256.0 + 127.0), 3.0 * 2f64.powi(-24)),
+            Precision::Fast => (largest / 127.0, 3.0 * 2f64.powi(-24)),
+        };
+        for ((w, terms), x) in w.iter().zip(x) {
+            let x = f64::from(x.abs());
+            total += w.abs() * (step / 2.0 * 1.000001 + x * scale_rounding);
+            total += terms * (x + step) * operations * 2f64.powi(-24);
+        }
+    }
+    total
+}
+
+#[test]
+fn every_type_is_within_the_derived_bound() {
+    let mut random = Random(51);
+    let mut checked = 0;
+    for tensor_type in affine_types() {
+        let block = tensor_type.block_elements();
+        let mut tightest = [0.0f64; 3];
+        for k in [block, 2 * block, 3 * block, 7 * block, 256 + block, 1792] {
+            for n in (1..=17).chain([33]) {
+                let data = random_blocks(&mut random, tensor_type, n, k);
+                let terms = terms(tensor_type, &data, k);
+                for m in (1..=9).chain([16, 17, 33]) {
+                    // Every n and every m occurs with every k; of the pairs of the large ones, one in seven.
+                    if m * n * k > 4_000 && (n + m) % 7 != 1 {
+                        continue;
+                    }
+                    let x: Vec<f32> = (0..m * k).map(|_| random.normal()).collect();
+                    let exact: Vec<f64> = (0..m * n)
+                        .map(|i| {
+                            let pairs = terms[i % n * k..][..k].iter().zip(&x[i / n * k..][..k]);
+                            pairs.map(|((w, _), x)| w * f64::from(*x)).sum()
+                        })
+                        .collect();
+                    for precision in Precision::ALL {
+                        let bounds: Vec<f64> = (0..m * n)
+                            .map(|i| bound(precision, &terms[i % n * k..][..k], &x[i / n * k..][..k]))
+                            .collect();
+                        for level in Level::available() {
+                            let options = ContextOptions { threads: 1, precision, max_isa: Some(level.name()) };
+                            let context = Context::new(&options).unwrap();
+                            let mut y = vec![f32::NAN; m * n];
+                            context.matmul(&Weights { tensor_type, n, k, data: &data }, &x, 0, m, &mut y, 0).unwrap();
+                            for ((y, exact), bound) in y.iter().zip(&exact).zip(&bounds) {
+                                let error = (f64::from(*y) - exact).abs();
+                                let what = format_args!("{tensor_type:?} {level:?} {precision:?} m {m} n {n} k {k}");
+                                assert!(error <= *bound, "{what}: {error:e} > {bound:e}");
+                                tightest[precision as usize] = tightest[precision as usize].max(error / bound);
+                                checked += 1;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        println!("{tensor_type:?}: largest error / bound {tightest:.3?}");
+        // A bound that errors do not come near would not notice a mistake.
+        assert!(tightest[1..].iter().all(|ratio| *ratio > 0.02));
+    }
+    println!("{checked} results");
+}
