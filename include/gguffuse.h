@@ -266,11 +266,12 @@ typedef struct gguffuse_open_options {
 } gguffuse_open_options;
 
 /**
- * What gguffuse_file_info tells. Set struct_size to sizeof(gguffuse_file_info) before the call, and all else to 0.
+ * What the function of this name tells; being also a function's, the name needs the word `struct` before it. Set
+ * struct_size to sizeof(struct gguffuse_file_info) before the call, and all else to 0.
  */
 struct gguffuse_file_info {
   /**
-   * sizeof(gguffuse_file_info).
+   * sizeof(struct gguffuse_file_info).
    */
   size_t struct_size;
   /**
@@ -300,11 +301,12 @@ struct gguffuse_file_info {
 };
 
 /**
- * What gguffuse_tensor_info tells. Set struct_size to sizeof(gguffuse_tensor_info) before the call, and all else to 0.
+ * What the function of this name tells; being also a function's, the name needs the word `struct` before it. Set
+ * struct_size to sizeof(struct gguffuse_tensor_info) before the call, and all else to 0.
  */
 struct gguffuse_tensor_info {
   /**
-   * sizeof(gguffuse_tensor_info).
+   * sizeof(struct gguffuse_tensor_info).
    */
   size_t struct_size;
   /**
@@ -346,11 +348,12 @@ struct gguffuse_tensor_info {
 };
 
 /**
- * What gguffuse_type_info tells. Set struct_size to sizeof(gguffuse_type_info) before the call, and all else to 0.
+ * What the function of this name tells; being also a function's, the name needs the word `struct` before it. Set
+ * struct_size to sizeof(struct gguffuse_type_info) before the call, and all else to 0.
  */
 struct gguffuse_type_info {
   /**
-   * sizeof(gguffuse_type_info).
+   * sizeof(struct gguffuse_type_info).
    */
   size_t struct_size;
   /**

@@ -36,11 +36,12 @@ pub struct gguffuse_open_options {
 // SAFETY: repr(C), struct_size first, plain numbers.
 unsafe impl Struct for gguffuse_open_options {}
 
-/// What gguffuse_file_info tells. Set struct_size to sizeof(gguffuse_file_info) before the call, and all else to 0.
+/// What the function of this name tells; being also a function's, the name needs the word `struct` before it. Set
+/// struct_size to sizeof(struct gguffuse_file_info) before the call, and all else to 0.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct gguffuse_file_info {
-    /// sizeof(gguffuse_file_info).
+    /// sizeof(struct gguffuse_file_info).
     pub struct_size: usize,
     /// GGUF version, 2 or 3.
     pub version: u32,

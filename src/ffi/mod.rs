@@ -43,7 +43,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs the body of an exported function and turns its outcome into a status. Allocates nothing itself.
 fn guard(body: impl FnOnce() -> Result<()>) -> gguffuse_status {
-    guard_or(gguffuse_status::from, || body().map(|()| gguffuse_status::GGUFFUSE_OK))
+    guard_or(|error| error.into(), || body().map(|()| gguffuse_status::GGUFFUSE_OK))
 }
 
 /// The same for functions that return something else than a status: `failed` makes it from the error.

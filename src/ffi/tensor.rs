@@ -9,11 +9,12 @@ use crate::gguf::{File, Tensor};
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::null;
 
-/// What gguffuse_tensor_info tells. Set struct_size to sizeof(gguffuse_tensor_info) before the call, and all else to 0.
+/// What the function of this name tells; being also a function's, the name needs the word `struct` before it. Set
+/// struct_size to sizeof(struct gguffuse_tensor_info) before the call, and all else to 0.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct gguffuse_tensor_info {
-    /// sizeof(gguffuse_tensor_info).
+    /// sizeof(struct gguffuse_tensor_info).
     pub struct_size: usize,
     /// Name, UTF-8, NUL-terminated. Valid until the file is closed.
     pub name: *const c_char,

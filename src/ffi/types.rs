@@ -48,11 +48,12 @@ pub enum gguffuse_type {
     GGUFFUSE_TYPE_Q2_0 = 42,
 }
 
-/// What gguffuse_type_info tells. Set struct_size to sizeof(gguffuse_type_info) before the call, and all else to 0.
+/// What the function of this name tells; being also a function's, the name needs the word `struct` before it. Set
+/// struct_size to sizeof(struct gguffuse_type_info) before the call, and all else to 0.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct gguffuse_type_info {
-    /// sizeof(gguffuse_type_info).
+    /// sizeof(struct gguffuse_type_info).
     pub struct_size: usize,
     /// ggml's name in lower case, as in "q4_k". A static string.
     pub name: *const c_char,
