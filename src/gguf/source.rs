@@ -1,0 +1,176 @@
+//! Where a file's bytes come from: a mapped file or memory. The only place of `gguf` with unsafe code. Knows nothing of
+//! the format.
+//!
+//! Opening reads the metadata with `pread` into a private copy and maps the file only when that copy proved valid: what
+//! was checked can then never change, whatever happens to the file.
+
+use crate::error::{Error, Result, error};
+use memmap2::{Mmap, MmapOptions};
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// A file while it is being parsed: sequential reads into a private copy.
+pub(super) enum Input<'a> {
+    /// An open regular file and its size in bytes when it was opened.
+    File(&'a fs::File, u64),
+    /// Bytes of the caller.
+    Memory(&'a [u8]),
+}
+
+impl Input<'_> {
+    /// Size in bytes.
+    pub(super) fn size_bytes(&self) -> u64 {
+        match self {
+            Input::File(_, size) => *size,
+            Input::Memory(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Appends the bytes from `copy.len()` up to `end` to `copy`, which has the capacity for them.
+    pub(super) fn append(&self, copy: &mut Vec<u8>, end: usize) -> Result<()> {
+        match self {
+            Input::File(file, _) => read_up_to(file, copy, end),
+            Input::Memory(bytes) => {
+                let more = bytes.get(copy.len()..end).ok_or(OUTSIDE)?;
+                copy.try_reserve_exact(more.len()).map_err(|_| OUT_OF_MEMORY)?;
+                copy.extend_from_slice(more);
+                Ok(())
+            }
+        }
+    }
+}
+
+const OUTSIDE: Error = Error::Internal("a read outside of the file");
+const OUT_OF_MEMORY: Error = Error::OutOfMemory("the copy of the metadata");
+
+/// Reads bytes `copy.len()..end` of `file`. Straight into the spare capacity: std's `read_at` would have it zeroed first.
+fn read_up_to(file: &fs::File, copy: &mut Vec<u8>, end: usize) -> Result<()> {
+    let missing = end.checked_sub(copy.len()).ok_or(OUTSIDE)?;
+    copy.try_reserve_exact(missing).map_err(|_| OUT_OF_MEMORY)?;
+    while let Some(missing @ 1..) = end.checked_sub(copy.len()) {
+        let offset = libc::off_t::try_from(copy.len()).map_err(|_| OUTSIDE)?;
+        let spare = copy.spare_capacity_mut();
+        // SAFETY: the descriptor is open for the length of the borrow of `file`; `pread` writes at most the second
+        // argument's number of bytes, which is no more than `spare` has.
+        let read = unsafe {
+            libc::pread(
+                file.as_raw_fd(),
+                spare.as_mut_ptr().cast(),
+                missing.min(spare.len()),
+                offset,
+            )
+        };
+        match usize::try_from(read) {
+            Ok(0) => {
+                return Err(error!(
+                    Truncated at copy.len() as u64,
+                    "the file became shorter than {end} bytes while it was opened"
+                ));
+            }
+            // SAFETY: `pread` wrote `read` bytes behind the vector's length, and they fit in its capacity.
+            Ok(read) => unsafe { copy.set_len(copy.len().saturating_add(read)) },
+            Err(_) => {
+                let source = io::Error::last_os_error();
+                if source.kind() != io::ErrorKind::Interrupted {
+                    return Err(Error::Io {
+                        action: "read the file",
+                        source,
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of an open file.
+pub(super) enum Source {
+    /// The whole file, mapped read-only.
+    Mapped(Mmap),
+    /// Memory of ours.
+    Owned(Vec<u8>),
+    /// Memory that outlives us.
+    Borrowed(&'static [u8]),
+}
+
+impl Source {
+    /// Maps `size` bytes of `file`; at least one.
+    pub(super) fn map(file: &fs::File, size: u64) -> Result<Source> {
+        let io = |source| Error::Io {
+            action: "map the file",
+            source,
+        };
+        let size = usize::try_from(size).map_err(|_| io(io::Error::from(io::ErrorKind::FileTooLarge)))?;
+        // SAFETY: the mapping is read-only and its bytes are only ever read as plain numbers, for which any value is
+        // valid. Nothing that was checked is read from it again (see the top of this file). Another process that
+        // shortens the file makes later reads of tensor data fault: documented at `File::open`.
+        let map = unsafe { MmapOptions::new().len(size).map(file) }.map_err(io)?;
+        Ok(Source::Mapped(map))
+    }
+
+    /// All bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Source::Mapped(map) => map,
+            Source::Owned(bytes) => bytes,
+            Source::Borrowed(bytes) => bytes,
+        }
+    }
+}
+
+/// Opens the regular file at `path`: it and its size in bytes. Whatever lies there, this never blocks.
+pub(super) fn open_regular(path: &Path) -> Result<(fs::File, u64)> {
+    let not_regular = || error!(InvalidArgument, "{path:?} is not a regular file");
+    // Without O_NONBLOCK, opening a FIFO waits for its writer. It has no effect on regular files.
+    let opened = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY)
+        .open(path);
+    let file = opened.map_err(|source| match source.raw_os_error() {
+        // Sockets, and devices without a driver.
+        Some(libc::ENXIO | libc::ENODEV) => not_regular(),
+        // std's own refusal of a path that holds a NUL.
+        None => error!(InvalidArgument, "{path:?} is not a path: {source}"),
+        Some(_) => Error::Io {
+            action: "open the file",
+            source,
+        },
+    })?;
+    let metadata = file.metadata().map_err(|source| Error::Io {
+        action: "ask for the file's size",
+        source,
+    })?;
+    if !metadata.is_file() {
+        return Err(not_regular());
+    }
+    Ok((file, metadata.len()))
+}
+
+/// `shrink_to_fit` that keeps the larger allocation where the smaller one is refused; std's aborts the process then.
+pub(super) fn shrink<T: Copy>(vector: Vec<T>) -> Vec<T> {
+    use std::alloc::{Layout, realloc};
+    let (length, capacity) = (vector.len(), vector.capacity());
+    if length == 0 || size_of::<T>() == 0 {
+        return Vec::new();
+    }
+    let (Ok(old), Ok(new)) = (Layout::array::<T>(capacity), Layout::array::<T>(length)) else {
+        return vector;
+    };
+    if length == capacity {
+        return vector;
+    }
+    let mut vector = std::mem::ManuallyDrop::new(vector);
+    // SAFETY: the pointer is the vector's allocation, made by the global allocator with the layout of `capacity`
+    // elements; the new size is not zero.
+    let moved = unsafe { realloc(vector.as_mut_ptr().cast(), old, new.size()) }.cast::<T>();
+    if moved.is_null() {
+        // `realloc` left the old allocation alone.
+        return std::mem::ManuallyDrop::into_inner(vector);
+    }
+    // SAFETY: `moved` holds the first `length` elements, its allocation is exactly that large, and the old vector is
+    // never dropped.
+    unsafe { Vec::from_raw_parts(moved, length, length) }
+}
