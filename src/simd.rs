@@ -1,1 +1,109 @@
-//! placeholder
+//! The vocabulary: the few vector operations in which every algorithm and every block type is written. One
+//! implementation per ISA lives in `kernels/<isa>`. Knows no block type, no ISA, no algorithm.
+//!
+//! Everything is shaped after 64 columns, whatever the registers of the machine: [`Simd::Codes`] are 64 bytes,
+//! [`Simd::Ints`] and [`Simd::Floats`] have 16 lanes. In a dot product along k (decode), lane `i` belongs to the columns
+//! `4i..4i+4` of each 64; in a panel, lane `i` is weight row `i` of 16. As all ISAs share these shapes and do the same
+//! operations in the same order, they give the same bits.
+//!
+//! All methods are `#[inline(always)]` without target features: they are inlined into a trampoline that has the features
+//! (`kernels::Isa::run`), which is what turns the intrinsics into instructions. `self` is a token whose existence proves
+//! that the CPU has the features: only a trampoline makes one.
+
+/// Columns that share one activation scale, and the unit in which weights are unpacked.
+pub const CHUNK: usize = 256;
+/// Columns of a code vector.
+pub const COLUMNS: usize = 64;
+/// Code vectors per chunk.
+pub const QUARTERS: usize = CHUNK / COLUMNS;
+/// Lanes of an integer or float vector; also weight rows of a panel strip.
+pub const LANES: usize = 16;
+
+/// See the module's text.
+pub trait Simd: Copy {
+    /// Strips of 16 weight rows that a panel tile covers: 1 or 2.
+    const TILE_STRIPS: usize;
+    /// Activation rows that a panel tile covers with 1, 2 and 3 digit planes; at most 6. Chosen so that all sums of a
+    /// tile stay in registers.
+    const TILE_ROWS: [usize; 3];
+
+    /// 64 bytes: unsigned weight codes, or signed activation digits.
+    type Codes: Copy;
+    /// 16 i32.
+    type Ints: Copy;
+    /// 16 f32.
+    type Floats: Copy;
+    /// 16 small signed integers, one per group of 16 columns of a chunk.
+    type Groups: Copy;
+    /// Four integer group scales, spread over the lanes of one code vector as `dot_scaled` wants them.
+    type Scales: Copy;
+
+    // ---- unpacking ----
+
+    /// The low nibbles of 32 bytes, then their high nibbles.
+    fn nibbles(self, bytes: &[u8; 32]) -> Self::Codes;
+    /// Groups `0 0 1 1 .. 7 7` from the eight bytes of a word: a scale per 32 columns as scales per 16.
+    fn groups_twice(self, bytes: u64) -> Self::Groups;
+    /// The scales of the columns `64 * quarter..64 * quarter + 64`. `quarter` is a constant after inlining.
+    fn scales(self, groups: Self::Groups, quarter: usize) -> Self::Scales;
+    /// Groups as floats.
+    fn group_floats(self, groups: Self::Groups) -> Self::Floats;
+    /// An IEEE half as f32.
+    fn f16(self, bits: [u8; 2]) -> f32;
+    /// 16 IEEE halves as f32.
+    fn f16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats;
+
+    // ---- integers ----
+
+    /// 64 bytes from memory.
+    fn load(self, bytes: &[i8; COLUMNS]) -> Self::Codes;
+    /// All lanes 0.
+    fn zero(self) -> Self::Ints;
+    /// `acc[i] += scale[i] * sum(codes[4i..4i+4] * x[4i..4i+4])`, exactly: codes are unsigned and at most 63, `x` signed,
+    /// scales within i8.
+    fn dot_scaled(self, acc: Self::Ints, codes: Self::Codes, x: Self::Codes, scales: Self::Scales) -> Self::Ints;
+    /// Dot products of `P` digit planes of `M` activation rows with `V` strips of 16 weight rows over `4 * steps` columns,
+    /// exactly: `w[v]` points to `steps` code vectors, each 4 columns of 16 rows; `x[m][p]` to `4 * steps` signed digits.
+    /// Codes are at most `code_max`; `4 * steps <= 32`.
+    ///
+    /// # Safety
+    /// The pointers are readable for `64 * steps` and `4 * steps` bytes; `w[v]` is aligned to 64.
+    unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
+        self,
+        w: [*const u8; V],
+        x: [[*const i8; P]; M],
+        steps: usize,
+        code_max: usize,
+    ) -> [[[Self::Ints; P]; M]; V];
+
+    // ---- floats ----
+
+    /// Lanes as floats; exact below 2^24.
+    fn to_floats(self, ints: Self::Ints) -> Self::Floats;
+    /// All lanes `value`.
+    fn splat(self, value: f32) -> Self::Floats;
+    /// 16 floats from memory.
+    fn load_floats(self, values: &[f32; LANES]) -> Self::Floats;
+    /// 16 floats to memory.
+    fn store_floats(self, values: Self::Floats, out: &mut [f32; LANES]);
+    /// `a * b`.
+    fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a * b + c`, rounded once.
+    fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// `c - a * b`, rounded once.
+    fn fnma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// The sum of the lanes, as a tree: lane `i` with `i+8`, then `i+4`, `i+2`, `i+1`.
+    fn sum(self, values: Self::Floats) -> f32;
+
+    // ---- layout ----
+
+    /// Writes the codes of 16 rows, 64 columns each, as 16 vectors of 4 columns: `out[64 * c + 4 * r + b]` is row `r`,
+    /// column `4c + b`.
+    ///
+    /// # Safety
+    /// `out` is writable for 1024 bytes and aligned to 64.
+    unsafe fn store_transposed(self, rows: &[Self::Codes; LANES], out: *mut u8);
+
+    /// Asks for the cache line at `address` to be brought in. Never faults.
+    fn prefetch(self, address: *const u8);
+}

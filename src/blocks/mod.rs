@@ -1,6 +1,7 @@
 //! What each ggml type is: its number, name and block size ([`TensorType`]), and for the types with code here how its
 //! blocks dequantise and quantise (one file per type). Knows no ISA, no threads, no files.
 
+mod fit;
 mod float;
 mod q4_k;
 
@@ -8,6 +9,7 @@ pub use float::{F16, F32};
 pub use q4_k::Q4K;
 
 use crate::error::{Result, error};
+use crate::simd::Simd;
 
 /// Number, name, elements and bytes per block of every live ggml type.
 /// Source: ggml.h and ggml-common.h of ggml 0.25.3 (MIT).
@@ -143,6 +145,34 @@ pub unsafe trait Block: Copy + 'static {
 
     /// Makes the block whose dequantised values are near `values`; NaN counts as 0 and infinities as the largest value.
     fn quantize(values: &[f32]) -> Self;
+}
+
+/// A type whose weights are `w = d * scale[g] * code - min[g]`: unsigned codes of at most 7 bits, integer scales within i8,
+/// one scale and min per group of columns. `Self` is one chunk of 256 columns. Signed codes are written with an offset
+/// that goes into the min.
+pub(crate) trait Affine: Block {
+    /// Columns per scale: 16 or 32.
+    const GROUP: usize;
+    /// Whether any min can be other than 0.
+    const HAS_MIN: bool;
+    /// The largest code; at most 63, so that four products with 8-bit digits fit in 16 bits.
+    const CODE_MAX: usize;
+
+    /// The codes of columns `64 * quarter..64 * quarter + 64`.
+    fn codes<S: Simd>(&self, s: S, quarter: usize) -> S::Codes;
+
+    /// All scales of the chunk.
+    fn scaling<S: Simd>(&self, s: S) -> Scaling<S>;
+}
+
+/// The scales of one chunk, per group of 16 columns (types with groups of 32 give each twice).
+pub(crate) struct Scaling<S: Simd> {
+    /// What the integer scales are multiplied by.
+    pub(crate) d: f32,
+    /// Integer scales.
+    pub(crate) groups: S::Groups,
+    /// Mins, to be subtracted.
+    pub(crate) mins: S::Floats,
 }
 
 /// Views `bytes` as blocks. Bytes that do not fill a block are left out.

@@ -1,51 +1,154 @@
-//! How an ISA computes. (Interface; implementation follows.)
+//! How an ISA computes: the decode, panel and float algorithms, written once over the vocabulary of [`crate::simd`], and
+//! one folder per ISA that implements the vocabulary. Knows no files, no threads, no C.
+//!
+//! A driver sees only [`Kernels`], a table of function pointers for one (level, type). Entries are filled by
+//! measurement: where a newer ISA is slower at one job, its table takes the entry of an older one.
+//!
+//! To add an ISA: a folder with a token that implements `Simd` and a trampoline, a [`Level`], one line in
+//! `Level::is_supported` and one in `Kernels::of`.
 
-use crate::error::{Result, error};
+pub(crate) mod activations;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512vnni;
+pub(crate) mod decode;
+mod float;
+pub(crate) mod float_state;
+mod level;
+pub(crate) mod panel;
+mod scalar;
+#[cfg(test)]
+mod tests;
 
-/// An instruction-set level, ordered: a later one may do all that an earlier one does.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    Scalar,
-    Avx2,
-    AvxVnni,
-    Avx512Vnni,
-    Amx,
+pub use level::Level;
+
+use crate::blocks::{Affine, F16, F32, Q4K, TensorType};
+use crate::simd::Simd;
+use activations::PackActivations;
+use decode::Decode;
+use float::{FloatProduct, FloatWeight};
+use panel::{PackPanel, Sweep};
+use std::marker::PhantomData;
+
+/// An algorithm with its operands, to be run with some ISA's vocabulary.
+pub(crate) trait Task {
+    /// Runs it. Always inlined into `Isa::run`, where the instructions of the ISA are enabled.
+    fn run<S: Simd>(self, s: S);
 }
 
-impl Level {
-    /// The level's name with a trailing NUL, for C.
-    pub const fn name_with_nul(self) -> &'static str {
-        match self {
-            Level::Scalar => "scalar\0",
-            Level::Avx2 => "avx2\0",
-            Level::AvxVnni => "avxvnni\0",
-            Level::Avx512Vnni => "avx512vnni\0",
-            Level::Amx => "amx\0",
+/// An ISA: its vocabulary and the one function that has its target features.
+pub(crate) trait Isa {
+    /// Which level this is.
+    const LEVEL: Level;
+
+    /// Runs a task with this ISA's instructions.
+    ///
+    /// # Safety
+    /// The CPU and the OS grant the level ([`Level::is_supported`]), and the task's own promises hold.
+    unsafe fn run<T: Task>(task: T);
+}
+
+/// The kernels of one level for one type. All of them are unsafe to call: the level must be supported, and the job's
+/// pointers must hold what its fields say.
+#[derive(Clone, Copy)]
+pub(crate) enum Kernels {
+    /// Float weights: one algorithm for any m.
+    Float(unsafe fn(decode::Job)),
+    /// Quantised weights, by digit planes - 1.
+    Quantized {
+        /// Activations into digits.
+        pack_activations: [unsafe fn(Rows); 3],
+        /// Few activation rows, straight from the blocks.
+        decode: [unsafe fn(decode::Job); 3],
+        /// Weight rows into a panel.
+        pack_panel: unsafe fn(panel::PackJob),
+        /// A panel with many activation rows.
+        sweep: [unsafe fn(panel::SweepJob); 3],
+        /// Layout of the panel.
+        format: panel::Format,
+        /// From how many activation rows on the panel is the faster way, by digit planes - 1. Measured: benches/matmul.rs.
+        panel_from: [usize; 3],
+    },
+}
+
+/// f32 rows to be packed; the fields are those of [`PackActivations`].
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    pub(crate) x: *const f32,
+    pub(crate) x_stride: usize,
+    pub(crate) m: usize,
+    pub(crate) k: usize,
+    pub(crate) out: *mut u8,
+    pub(crate) finite: *mut bool,
+}
+
+impl Kernels {
+    /// The kernels of `level` for `tensor_type`; `None` where the type cannot be multiplied or the build lacks the level.
+    pub(crate) fn of(level: Level, tensor_type: TensorType) -> Option<Kernels> {
+        match level {
+            Level::Scalar => Kernels::of_type::<scalar::Scalar>(tensor_type),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => Kernels::of_type::<avx2::Avx2>(tensor_type),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => Kernels::of_type::<avx512vnni::Avx512Vnni>(tensor_type),
+            _ => None,
         }
     }
 
-    /// The level's name, as in `GGUFFUSE_MAX_ISA`.
-    pub fn name(self) -> &'static str {
-        self.name_with_nul().trim_end_matches('\0')
+    fn of_type<I: Isa>(tensor_type: TensorType) -> Option<Kernels> {
+        match tensor_type {
+            TensorType::F32 => Some(Kernels::Float(float_product::<I, F32>)),
+            TensorType::F16 => Some(Kernels::Float(float_product::<I, F16>)),
+            TensorType::Q4_K => Some(Kernels::quantized::<I, Q4K>()),
+            _ => None,
+        }
     }
 
-    /// The level called `name`.
-    pub fn from_name(name: &str) -> Result<Level> {
-        [
-            Level::Scalar,
-            Level::Avx2,
-            Level::AvxVnni,
-            Level::Avx512Vnni,
-            Level::Amx,
-        ]
-        .into_iter()
-        .find(|level| level.name() == name)
-        .ok_or_else(|| error!(UnsupportedIsa, "no level is called {name:?}"))
+    fn quantized<I: Isa, A: Affine>() -> Kernels {
+        Kernels::Quantized {
+            pack_activations: [pack_activations::<I, 1>, pack_activations::<I, 2>, pack_activations::<I, 3>],
+            decode: [decode::<I, A, 1>, decode::<I, A, 2>, decode::<I, A, 3>],
+            pack_panel: pack_panel::<I, A>,
+            sweep: [sweep::<I, A, 1>, sweep::<I, A, 2>, sweep::<I, A, 3>],
+            format: panel::format_of::<A>(),
+            panel_from: I::LEVEL.panel_from(),
+        }
     }
+}
 
-    /// The levels that this machine and this build have, lowest first.
-    pub fn available() -> &'static [Level] {
-        &[Level::Scalar]
-    }
+/// # Safety
+/// See [`Kernels`].
+unsafe fn float_product<I: Isa, W: FloatWeight>(job: decode::Job) {
+    // SAFETY: the caller's promise.
+    unsafe { I::run(FloatProduct::<W>(job, PhantomData)) }
+}
+
+/// # Safety
+/// See [`Kernels`].
+unsafe fn pack_activations<I: Isa, const P: usize>(rows: Rows) {
+    let Rows { x, x_stride, m, k, out, finite } = rows;
+    // SAFETY: the caller's promise.
+    unsafe { I::run(PackActivations::<P> { x, x_stride, m, k, out, finite }) }
+}
+
+/// # Safety
+/// See [`Kernels`].
+unsafe fn decode<I: Isa, A: Affine, const P: usize>(job: decode::Job) {
+    // SAFETY: the caller's promise.
+    unsafe { I::run(Decode::<A, P>(job, PhantomData)) }
+}
+
+/// # Safety
+/// See [`Kernels`].
+unsafe fn pack_panel<I: Isa, A: Affine>(job: panel::PackJob) {
+    // SAFETY: the caller's promise.
+    unsafe { I::run(PackPanel::<A>(job, PhantomData)) }
+}
+
+/// # Safety
+/// See [`Kernels`].
+unsafe fn sweep<I: Isa, A: Affine, const P: usize>(job: panel::SweepJob) {
+    // SAFETY: the caller's promise.
+    unsafe { I::run(Sweep::<A, P>(job, PhantomData)) }
 }

@@ -1,25 +1,47 @@
-//! Shape checks, precision, splitting, the thread pool. (Interface; implementation follows.)
+//! The product: shape checks, precision, splitting over threads. Sees kernels only through one table
+//! ([`crate::kernels::Kernels`]) and knows no block layout, no ISA, no C.
 
-use crate::blocks::TensorType;
-use crate::error::{Error, Result};
+mod operands;
+mod pool;
+mod product;
+mod scratch;
+
+pub use operands::{RawMatrix, RawMatrixMut, Weights};
+
+use crate::error::Result;
 use crate::kernels::Level;
+use operands::Operands;
+use pool::Pool;
+use scratch::Shelf;
+use std::ops::Range;
 
-/// How exactly activations enter the product. Speed by rounding them is the caller's choice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How exactly activations enter the product. Weights are always exact; speed by rounding activations is the caller's
+/// choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
-    /// 24-bit activations: the f64 product to f32 grade. The default.
+    /// 24-bit activations per 256 columns: the f64 product to f32 grade. The default.
     #[default]
     Exact = 0,
-    /// 16-bit activations.
+    /// 16-bit activations: normalised error around 1e-5.
     High = 1,
-    /// 8-bit activations, the class of ggml.
+    /// 8-bit activations, the class of ggml: normalised error below 1e-2.
     Fast = 2,
+}
+
+impl Precision {
+    /// Every precision.
+    pub const ALL: [Precision; 3] = [Precision::Exact, Precision::High, Precision::Fast];
+
+    /// Digit planes of the activations.
+    fn planes(self) -> usize {
+        3 - self as usize
+    }
 }
 
 /// Options of a [`Context`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ContextOptions<'a> {
-    /// Threads that one call may use, the calling one included; 0 = as many as the process may run on.
+    /// Threads that one call may use, the calling one included; 0 = as many as the process may run on; at most 256.
     pub threads: u32,
     /// See [`Precision`].
     pub precision: Precision,
@@ -27,90 +49,106 @@ pub struct ContextOptions<'a> {
     pub max_isa: Option<&'a str>,
 }
 
-/// What a multiplication needs besides its operands: ISA level, precision, threads, scratch. May be used from any thread.
-pub struct Context {}
-
-/// Weights `[n][k]`, row-major blocks of one type.
-#[derive(Clone, Copy, Debug)]
-pub struct Weights<'a> {
-    /// Type of the blocks.
-    pub tensor_type: TensorType,
-    /// Weight rows.
-    pub n: usize,
-    /// Columns; a multiple of the type's block.
-    pub k: usize,
-    /// At least `n` rows of blocks.
-    pub data: &'a [u8],
-}
-
-/// A row-major f32 matrix in the caller's memory, to be read.
-#[derive(Clone, Copy, Debug)]
-pub struct RawMatrix {
-    /// First element.
-    pub data: *const f32,
-    /// Elements in the buffer.
-    pub length: usize,
-    /// Elements from one row to the next; 0 = contiguous.
-    pub stride: usize,
-}
-
-/// A row-major f32 matrix in the caller's memory, to be written.
-#[derive(Clone, Copy, Debug)]
-pub struct RawMatrixMut {
-    /// First element.
-    pub data: *mut f32,
-    /// Elements in the buffer.
-    pub length: usize,
-    /// Elements from one row to the next; 0 = contiguous.
-    pub stride: usize,
+/// What a multiplication needs besides its operands: ISA level, precision, threads, scratch memory.
+///
+/// May be used from any number of threads at once without a lock: one call at a time gets the worker threads, calls that
+/// come meanwhile compute on their own thread. Threads are started by the first call that is large enough.
+pub struct Context {
+    level: Level,
+    precision: Precision,
+    pool: Pool,
+    /// Packed activations.
+    activations: Shelf,
+    /// One panel per thread.
+    panels: Shelf,
 }
 
 impl Context {
     /// Makes a context.
-    pub fn new(_options: &ContextOptions<'_>) -> Result<Context> {
-        Err(Error::Internal("not written yet"))
+    ///
+    /// # Errors
+    /// `UnsupportedIsa` where `max_isa` or `GGUFFUSE_MAX_ISA` names no level.
+    pub fn new(options: &ContextOptions<'_>) -> Result<Context> {
+        Ok(Context {
+            level: Level::best(options.max_isa)?,
+            precision: options.precision,
+            pool: Pool::new(pool::resolve_threads(options.threads)),
+            activations: Shelf::default(),
+            panels: Shelf::default(),
+        })
     }
 
     /// The ISA level in use.
     pub fn isa(&self) -> Level {
-        Level::Scalar
+        self.level
     }
 
-    /// `y[m][n] = x[m][k] * w[n][k]^T`.
+    /// The precision in use.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Threads that one call may use.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// `y[m][n] = sum_k x[m][k] * w[n][k]`. `x` holds `m` rows of `w.k` elements, `y` gets `m` rows of `w.n`; strides are
+    /// in elements, 0 = contiguous. The result has the same bits for any number of threads.
+    ///
+    /// # Errors
+    /// `UnsupportedType` where the weights' type cannot be multiplied; `Shape` where `w.k` is 0 or no multiple of the
+    /// block, a stride is shorter than its row, or a size overflows; `BufferTooSmall` where a buffer is shorter than its
+    /// shape needs; `OutOfMemory`. `y` is untouched after an error, but for `Internal`.
     pub fn matmul(
         &self,
-        _w: &Weights<'_>,
-        _x: &[f32],
-        _x_stride: usize,
-        _m: usize,
-        _y: &mut [f32],
-        _y_stride: usize,
+        w: &Weights<'_>,
+        x: &[f32],
+        x_stride: usize,
+        m: usize,
+        y: &mut [f32],
+        y_stride: usize,
     ) -> Result<()> {
-        Err(Error::Internal("not written yet"))
+        let x = RawMatrix { data: x.as_ptr(), length: x.len(), stride: x_stride };
+        let y = RawMatrixMut { data: y.as_mut_ptr(), length: y.len(), stride: y_stride };
+        // SAFETY: both come from slices that are borrowed during the call.
+        unsafe { self.matmul_raw(w, m, x, y) }
     }
 
-    /// As `matmul`, on raw buffers, which may be written by other threads at other columns at the same time. All
-    /// checks (shape, length, alignment, aliasing) are made here.
+    /// As [`Context::matmul`], on buffers that other threads may write at other elements at the same time.
+    ///
+    /// # Errors
+    /// As [`Context::matmul`], and `Aliasing` where `y` overlaps `x` or the weights, `Misaligned` where `x` or `y` is not
+    /// aligned to 4 bytes.
     ///
     /// # Safety
-    /// `x` and `y` are NULL-free pointers to `length` elements that stay valid during the call.
-    pub unsafe fn matmul_raw(&self, _w: &Weights<'_>, _m: usize, _x: RawMatrix, _y: RawMatrixMut) -> Result<()> {
-        Err(Error::Internal("not written yet"))
+    /// `x.data` and `y.data` are valid for `length` elements during the call; nobody else writes `x` or touches the rows
+    /// of `y` that the call writes.
+    pub unsafe fn matmul_raw(&self, w: &Weights<'_>, m: usize, x: RawMatrix, y: RawMatrixMut) -> Result<()> {
+        let operands = Operands::check(w, 0..w.n, m, x, y)?;
+        // SAFETY: the caller's promise, and the checks.
+        unsafe { self.product(&operands, true) }
     }
 
-    /// As `matmul_raw`, for weight rows `n_begin..n_end` only, on the calling thread alone.
+    /// As [`Context::matmul_raw`], for the weight rows `rows` only and on the calling thread alone: for hosts that bring
+    /// their own threads. `y` is addressed as in the whole product: columns outside of `rows` are not touched. Same bits
+    /// as the whole product.
+    ///
+    /// # Errors
+    /// As [`Context::matmul_raw`], and `InvalidArgument` where `rows` does not lie in `0..w.n`.
     ///
     /// # Safety
-    /// As `matmul_raw`.
+    /// As [`Context::matmul_raw`].
     pub unsafe fn matmul_rows_raw(
         &self,
-        _w: &Weights<'_>,
-        _n_begin: usize,
-        _n_end: usize,
-        _m: usize,
-        _x: RawMatrix,
-        _y: RawMatrixMut,
+        w: &Weights<'_>,
+        rows: Range<usize>,
+        m: usize,
+        x: RawMatrix,
+        y: RawMatrixMut,
     ) -> Result<()> {
-        Err(Error::Internal("not written yet"))
+        let operands = Operands::check(w, rows, m, x, y)?;
+        // SAFETY: the caller's promise, and the checks.
+        unsafe { self.product(&operands, false) }
     }
 }

@@ -1,0 +1,225 @@
+//! AVX-512 (F, BW, DQ, VL) with VNNI: the vocabulary on 64-byte registers. Knows no block type and no algorithm.
+
+use super::{Isa, Level, Task};
+use crate::kernels::avx2::sum8;
+use crate::simd::{COLUMNS, LANES, Simd};
+use core::arch::x86_64::*;
+
+/// The AVX-512 VNNI ISA.
+pub(crate) struct Avx512Vnni;
+
+impl Isa for Avx512Vnni {
+    const LEVEL: Level = Level::Avx512Vnni;
+
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    unsafe fn run<T: Task>(task: T) {
+        task.run(Token(()));
+    }
+}
+
+/// Made only by `Avx512Vnni::run`, whose caller has detected the features.
+#[derive(Clone, Copy)]
+pub(crate) struct Token(());
+
+// SAFETY of every block below: the token proves that the CPU has the features; loads and stores go through references to
+// arrays of the right size unless a comment says otherwise.
+impl Simd for Token {
+    const TILE_STRIPS: usize = 2;
+    // Sums of a tile: strips x rows x (planes + 1) of 32 registers.
+    const TILE_ROWS: [usize; 3] = [6, 4, 3];
+
+    type Codes = __m512i;
+    type Ints = __m512i;
+    type Floats = __m512;
+    type Groups = __m128i;
+    type Scales = __m512i;
+
+    #[inline(always)]
+    fn nibbles(self, bytes: &[u8; 32]) -> Self::Codes {
+        // SAFETY: the token; 32 bytes are read.
+        unsafe {
+            let packed = _mm256_loadu_si256(bytes.as_ptr().cast());
+            let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(packed), _mm256_srli_epi16::<4>(packed));
+            _mm512_and_si512(both, _mm512_set1_epi8(15))
+        }
+    }
+
+    #[inline(always)]
+    fn groups_twice(self, bytes: u64) -> Self::Groups {
+        // SAFETY: the token.
+        unsafe {
+            let bytes = _mm_cvtsi64_si128(bytes as i64);
+            _mm_unpacklo_epi8(bytes, bytes)
+        }
+    }
+
+    #[inline(always)]
+    fn scales(self, groups: Self::Groups, quarter: usize) -> Self::Scales {
+        // SAFETY: the token.
+        unsafe {
+            // Each lane holds the scale in its low 16 bits and 0 in the high ones, see `dot_scaled`.
+            let wide = _mm512_cvtepu16_epi32(_mm256_cvtepi8_epi16(groups));
+            let first = 4 * quarter as i32;
+            let lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+            _mm512_permutexvar_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(first)), wide)
+        }
+    }
+
+    #[inline(always)]
+    fn group_floats(self, groups: Self::Groups) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(groups)) }
+    }
+
+    #[inline(always)]
+    fn f16(self, bits: [u8; 2]) -> f32 {
+        // SAFETY: the token.
+        unsafe { _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(u16::from_le_bytes(bits))))) }
+    }
+
+    #[inline(always)]
+    fn f16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats {
+        // SAFETY: the token; 32 bytes are read.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(halves.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn load(self, bytes: &[i8; COLUMNS]) -> Self::Codes {
+        // SAFETY: the token; 64 bytes are read.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn zero(self) -> Self::Ints {
+        // SAFETY: the token.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn dot_scaled(self, acc: Self::Ints, codes: Self::Codes, x: Self::Codes, scales: Self::Scales) -> Self::Ints {
+        // The sum of four products fits in 16 bits, so the multiplication by the scale and the addition are one more VNNI
+        // instruction: the low halves of the lanes are multiplied, the high halves meet the zero of `scales`.
+        // SAFETY: the token.
+        unsafe { _mm512_dpwssd_epi32(acc, _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, x), scales) }
+    }
+
+    #[inline(always)]
+    unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
+        self,
+        w: [*const u8; V],
+        x: [[*const i8; P]; M],
+        steps: usize,
+        _code_max: usize,
+    ) -> [[[Self::Ints; P]; M]; V] {
+        // SAFETY: the token; the caller guarantees `64 * steps` aligned bytes behind `w`, `4 * steps` behind `x`.
+        unsafe {
+            let mut sums = [[[self.zero(); P]; M]; V];
+            for step in 0..steps {
+                let mut codes = [self.zero(); V];
+                for v in 0..V {
+                    codes[v] = _mm512_load_si512(w[v].add(step * COLUMNS).cast());
+                }
+                for m in 0..M {
+                    for p in 0..P {
+                        let four = _mm512_set1_epi32(x[m][p].add(4 * step).cast::<i32>().read_unaligned());
+                        for v in 0..V {
+                            sums[v][m][p] = _mm512_dpbusd_epi32(sums[v][m][p], codes[v], four);
+                        }
+                    }
+                }
+            }
+            sums
+        }
+    }
+
+    #[inline(always)]
+    fn to_floats(self, ints: Self::Ints) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe { _mm512_cvtepi32_ps(ints) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn load_floats(self, values: &[f32; LANES]) -> Self::Floats {
+        // SAFETY: the token; 16 floats are read.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_floats(self, values: Self::Floats, out: &mut [f32; LANES]) {
+        // SAFETY: the token; 16 floats are written.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), values) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn fnma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe { _mm512_fnmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn sum(self, values: Self::Floats) -> f32 {
+        // SAFETY: the token.
+        unsafe { sum8(_mm256_add_ps(_mm512_castps512_ps256(values), _mm512_extractf32x8_ps::<1>(values))) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_transposed(self, rows: &[Self::Codes; LANES], out: *mut u8) {
+        // Four columns of a row are one 32-bit word: a transposition of 16 x 16 words in four stages, each of which
+        // doubles the length of the runs that lie together.
+        // SAFETY: the token; the caller guarantees 1024 bytes at `out`, aligned to 64.
+        unsafe {
+            // quads[4g + c] holds, in each of its four 128-bit quarters q, word 4q + c of the rows 4g..4g + 4.
+            let mut quads = [self.zero(); 16];
+            for g in 0..4 {
+                let low01 = _mm512_unpacklo_epi32(rows[4 * g], rows[4 * g + 1]);
+                let high01 = _mm512_unpackhi_epi32(rows[4 * g], rows[4 * g + 1]);
+                let low23 = _mm512_unpacklo_epi32(rows[4 * g + 2], rows[4 * g + 3]);
+                let high23 = _mm512_unpackhi_epi32(rows[4 * g + 2], rows[4 * g + 3]);
+                quads[4 * g] = _mm512_unpacklo_epi64(low01, low23);
+                quads[4 * g + 1] = _mm512_unpackhi_epi64(low01, low23);
+                quads[4 * g + 2] = _mm512_unpacklo_epi64(high01, high23);
+                quads[4 * g + 3] = _mm512_unpackhi_epi64(high01, high23);
+            }
+            for c in 0..4 {
+                let (a, b, d, e) = (quads[c], quads[4 + c], quads[8 + c], quads[12 + c]);
+                let low_even = _mm512_shuffle_i32x4::<0x88>(a, b);
+                let high_even = _mm512_shuffle_i32x4::<0x88>(d, e);
+                let low_odd = _mm512_shuffle_i32x4::<0xdd>(a, b);
+                let high_odd = _mm512_shuffle_i32x4::<0xdd>(d, e);
+                let columns = [
+                    _mm512_shuffle_i32x4::<0x88>(low_even, high_even),
+                    _mm512_shuffle_i32x4::<0x88>(low_odd, high_odd),
+                    _mm512_shuffle_i32x4::<0xdd>(low_even, high_even),
+                    _mm512_shuffle_i32x4::<0xdd>(low_odd, high_odd),
+                ];
+                for q in 0..4 {
+                    _mm512_store_si512(out.add(64 * (4 * q + c)).cast(), columns[q]);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        // SAFETY: a prefetch is a hint that never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+}

@@ -1,0 +1,121 @@
+//! The ISA levels: an ordered, nameable, forceable list. Knows no kernel.
+
+use crate::error::{Error, Result, error};
+use std::sync::OnceLock;
+
+/// An instruction-set level, ordered: a machine that has one has, on the same architecture, all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Plain Rust, on every machine.
+    Scalar,
+    /// AVX2, FMA and F16C.
+    Avx2,
+    /// AVX2 with the VEX-coded VNNI instructions. No kernels of its own yet.
+    AvxVnni,
+    /// AVX-512 F, BW, DQ, VL and VNNI.
+    Avx512Vnni,
+    /// AMX with 8-bit integers. No kernels of its own yet.
+    Amx,
+}
+
+/// The environment variable that caps the level.
+const MAX_ISA_VARIABLE: &str = "GGUFFUSE_MAX_ISA";
+
+impl Level {
+    /// Every level, lowest first, whether or not this machine and this build have it.
+    pub const ALL: &'static [Level] = &[Level::Scalar, Level::Avx2, Level::AvxVnni, Level::Avx512Vnni, Level::Amx];
+
+    /// The level's name with a trailing NUL, for C.
+    pub const fn name_with_nul(self) -> &'static str {
+        match self {
+            Level::Scalar => "scalar\0",
+            Level::Avx2 => "avx2\0",
+            Level::AvxVnni => "avxvnni\0",
+            Level::Avx512Vnni => "avx512vnni\0",
+            Level::Amx => "amx\0",
+        }
+    }
+
+    /// The level's name, as in `GGUFFUSE_MAX_ISA`.
+    pub fn name(self) -> &'static str {
+        self.name_with_nul().trim_end_matches('\0')
+    }
+
+    /// The level called `name`.
+    ///
+    /// # Errors
+    /// `UnsupportedIsa` where this build knows no such level. A known level that the machine lacks is no error: a name
+    /// caps, it never raises.
+    pub fn from_name(name: &str) -> Result<Level> {
+        let level = Level::ALL.iter().copied().find(|level| level.name() == name);
+        level.ok_or_else(|| error!(UnsupportedIsa, "no level is called {name:?}"))
+    }
+
+    /// The levels that have kernels in this build and that the CPU and the OS grant, lowest first.
+    pub fn available() -> &'static [Level] {
+        static AVAILABLE: OnceLock<(usize, [Level; Level::ALL.len()])> = OnceLock::new();
+        let (count, levels) = AVAILABLE.get_or_init(|| {
+            let mut levels = [Level::Scalar; Level::ALL.len()];
+            let mut count = 0;
+            for level in Level::ALL.iter().copied().filter(|level| level.is_supported()) {
+                levels[count] = level;
+                count += 1;
+            }
+            (count, levels)
+        });
+        &levels[..*count]
+    }
+
+    /// The best available level at most `cap` (`None`: any) and at most what `GGUFFUSE_MAX_ISA` says.
+    ///
+    /// # Errors
+    /// `UnsupportedIsa` where a name is unknown.
+    pub fn best(cap: Option<&str>) -> Result<Level> {
+        let mut highest = match cap {
+            Some(name) => Level::from_name(name)?,
+            None => Level::Amx,
+        };
+        match std::env::var(MAX_ISA_VARIABLE) {
+            Ok(name) if !name.is_empty() => highest = highest.min(Level::from_name(&name)?),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                return Err(error!(UnsupportedIsa, "{MAX_ISA_VARIABLE} is not text"));
+            }
+            _ => {}
+        }
+        let best = Level::available().iter().copied().rfind(|level| *level <= highest);
+        best.ok_or(Error::Internal("the scalar level is always available"))
+    }
+
+    /// Whether there are kernels for the level and the CPU and the OS grant it.
+    fn is_supported(self) -> bool {
+        match self {
+            Level::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => {
+                Level::Avx2.is_supported()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            _ => false,
+        }
+    }
+
+    /// From how many activation rows on the panel is faster than decode, with 1, 2 and 3 digit planes. Measured with
+    /// benches/matmul.rs on 2048 x 5632.
+    pub(crate) fn panel_from(self) -> [usize; 3] {
+        match self {
+            Level::Scalar => [64, 64, 64],
+            Level::Avx2 | Level::AvxVnni => [8, 8, 8],
+            Level::Avx512Vnni | Level::Amx => [8, 8, 8],
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Panel: many activation rows. A strip of 16 weight rows is unpacked once into scratch that fits in cache; a kernel that
+//! knows no quant type then sweeps all activation rows over it. Knows no ISA.
+//!
+//! A panel is `STRIPS` strips; a strip is, for each chunk of 256 columns, a [`strip_chunk_bytes`] record:
+//! ```text
+//! codes   64 vectors of 64 bytes; vector c, byte 4r + b = code of row r, column 4c + b
+//! scales  one vector of 16 f32 per group of columns: the scale of each row
+//! mins    the same, where the type has mins
+//! ```
+//! ```text
+//! for each block of activation rows (its sums stay in L1):
+//!     for each chunk (its record stays in L1):
+//!         for each tile of activation rows x strips:
+//!             t = 0
+//!             for each group of columns:
+//!                 ints[p] = codes . digits[p]                                 exact, i32, one lane per weight row
+//!                 t += scale * ((ints[0] * 256 + ints[1]) * 256 + ints[2])    f32
+//!                 t -= min * sum of the integers
+//!             acc += t * x.scale
+//! ```
+//! The order of operations of one y depends on nothing but its weight row and its activation row.
+
+use super::Task;
+use super::activations::{Header, chunk_bytes};
+use crate::blocks::Affine;
+use crate::simd::{CHUNK, COLUMNS, LANES, QUARTERS, Simd};
+use std::marker::PhantomData;
+
+/// Strips of a panel.
+pub(crate) const STRIPS: usize = 2;
+/// Weight rows of a panel.
+pub(crate) const PANEL_ROWS: usize = STRIPS * LANES;
+/// Activation rows whose sums are kept at a time: 128 x 32 f32 are 16 KiB.
+pub(crate) const SUM_ROWS: usize = 128;
+/// The most chunks that a panel holds at a time; sums go on over several panels.
+pub(crate) const PANEL_CHUNKS: usize = 64;
+
+const CODE_BYTES: usize = CHUNK * LANES;
+
+/// What the sweep must know of a type: nothing else about it is left in a panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Format {
+    /// Columns per scale: 16 or 32.
+    pub(crate) group: usize,
+    /// Whether there are mins.
+    pub(crate) has_min: bool,
+}
+
+/// Bytes of one strip and chunk.
+pub(crate) const fn strip_chunk_bytes(format: Format) -> usize {
+    CODE_BYTES + (1 + format.has_min as usize) * (CHUNK / format.group) * LANES * size_of::<f32>()
+}
+
+/// The format of type `A`.
+pub(crate) const fn format_of<A: Affine>() -> Format {
+    Format { group: A::GROUP, has_min: A::HAS_MIN }
+}
+
+/// Weight rows to be unpacked.
+#[derive(Clone, Copy)]
+pub(crate) struct PackJob {
+    /// First weight row, at the panel's first chunk.
+    pub(crate) w: *const u8,
+    /// Bytes of a weight row.
+    pub(crate) row_bytes: usize,
+    /// Weight rows, 1 to [`PANEL_ROWS`]. The last one is repeated to fill the panel.
+    pub(crate) n: usize,
+    /// Chunks.
+    pub(crate) chunks: usize,
+    /// The panel, aligned to 64: `STRIPS * chunks` records.
+    pub(crate) panel: *mut u8,
+}
+
+/// Unpacking blocks `A` into a panel.
+pub(crate) struct PackPanel<A>(pub(crate) PackJob, pub(crate) PhantomData<A>);
+
+impl<A: Affine> Task for PackPanel<A> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let job = self.0;
+        for strip in 0..STRIPS {
+            for chunk in 0..job.chunks {
+                // SAFETY: the maker of the task guarantees `n` rows of `chunks` chunks and the panel's space; row
+                // numbers are capped at the last row.
+                unsafe {
+                    let record = job.panel.add((strip * job.chunks + chunk) * strip_chunk_bytes(format_of::<A>()));
+                    let mut blocks = [job.w.cast::<A>(); LANES];
+                    for (r, block) in blocks.iter_mut().enumerate() {
+                        let row = (strip * LANES + r).min(job.n - 1);
+                        *block = job.w.add(row * job.row_bytes).cast::<A>().add(chunk);
+                    }
+                    pack_strip::<S, A>(s, blocks, record);
+                }
+            }
+        }
+    }
+}
+
+/// Unpacks one chunk of 16 rows into a strip's record.
+///
+/// # Safety
+/// The pointers are blocks, `record` is `strip_chunk_bytes` long and aligned to 64.
+#[inline(always)]
+unsafe fn pack_strip<S: Simd, A: Affine>(s: S, blocks: [*const A; LANES], record: *mut u8) {
+    // SAFETY: the caller's promise; `Affine` is a `Block`, valid for any bytes at any address; the parts of the record
+    // are those of `strip_chunk_bytes`, all multiples of 64.
+    unsafe {
+        for quarter in 0..QUARTERS {
+            let mut rows = [(*blocks[0]).codes(s, quarter); LANES];
+            for r in 1..LANES {
+                rows[r] = (*blocks[r]).codes(s, quarter);
+            }
+            s.store_transposed(&rows, record.add(quarter * COLUMNS * LANES));
+        }
+        let groups = CHUNK / A::GROUP;
+        let scales = record.add(CODE_BYTES).cast::<f32>();
+        let mins = scales.add(groups * LANES);
+        for r in 0..LANES {
+            let scaling = (*blocks[r]).scaling(s);
+            let mut row = [0.0; LANES];
+            s.store_floats(s.mul(s.splat(scaling.d), s.group_floats(scaling.groups)), &mut row);
+            for g in 0..groups {
+                *scales.add(g * LANES + r) = row[g * (A::GROUP / 16)];
+            }
+            if A::HAS_MIN {
+                s.store_floats(scaling.mins, &mut row);
+                for g in 0..groups {
+                    *mins.add(g * LANES + r) = row[g * (A::GROUP / 16)];
+                }
+            }
+        }
+    }
+}
+
+/// A panel times packed activations.
+#[derive(Clone, Copy)]
+pub(crate) struct SweepJob {
+    /// The panel.
+    pub(crate) panel: *const u8,
+    /// Its chunks.
+    pub(crate) chunks: usize,
+    /// Packed activations, at the panel's first chunk.
+    pub(crate) x: *const u8,
+    /// Bytes from one activation row to the next.
+    pub(crate) x_stride: usize,
+    /// Activation rows, at most [`SUM_ROWS`].
+    pub(crate) m: usize,
+    /// Sums, `m` x [`PANEL_ROWS`], aligned to 64; added to.
+    pub(crate) sums: *mut f32,
+}
+
+/// The sweep for panels of groups of `GROUP` columns with codes up to `CODE_MAX`, and `P` digit planes.
+pub(crate) struct Sweep<A, const P: usize>(pub(crate) SweepJob, pub(crate) PhantomData<A>);
+
+impl<A: Affine, const P: usize> Task for Sweep<A, P> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let job = self.0;
+        for chunk in 0..job.chunks {
+            let mut strip = 0;
+            while strip < STRIPS {
+                let mut row = 0;
+                while row < job.m {
+                    let left = (job.m - row).min(S::TILE_ROWS[P - 1]);
+                    // SAFETY: the maker of the task guarantees the panel, the packed rows and the sums; a tile's rows
+                    // and strips stay within them.
+                    row += unsafe {
+                        if S::TILE_STRIPS == 2 {
+                            tiles::<S, A, P, 2>(s, &job, chunk, strip, row, left)
+                        } else {
+                            tiles::<S, A, P, 1>(s, &job, chunk, strip, row, left)
+                        }
+                    };
+                }
+                strip += S::TILE_STRIPS;
+            }
+        }
+    }
+}
+
+/// Chooses the tile for `left` rows; returns `left`.
+///
+/// # Safety
+/// See [`tile`].
+#[inline(always)]
+unsafe fn tiles<S: Simd, A: Affine, const P: usize, const V: usize>(
+    s: S,
+    job: &SweepJob,
+    chunk: usize,
+    strip: usize,
+    row: usize,
+    left: usize,
+) -> usize {
+    // The comparisons with the constant let the compiler drop the tiles that an ISA does not use.
+    let most = S::TILE_ROWS[P - 1];
+    // SAFETY: the caller's promise.
+    unsafe {
+        match left {
+            6 if most >= 6 => tile::<S, A, P, 6, V>(s, job, chunk, strip, row),
+            5 if most >= 5 => tile::<S, A, P, 5, V>(s, job, chunk, strip, row),
+            4 if most >= 4 => tile::<S, A, P, 4, V>(s, job, chunk, strip, row),
+            3 if most >= 3 => tile::<S, A, P, 3, V>(s, job, chunk, strip, row),
+            2 if most >= 2 => tile::<S, A, P, 2, V>(s, job, chunk, strip, row),
+            _ => tile::<S, A, P, 1, V>(s, job, chunk, strip, row),
+        }
+    }
+}
+
+/// `M` activation rows from `row` on with `V` strips from `strip` on, over one chunk; returns `M`.
+///
+/// # Safety
+/// The job holds that many rows and strips.
+#[inline(always)]
+unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize, const V: usize>(
+    s: S,
+    job: &SweepJob,
+    chunk: usize,
+    strip: usize,
+    row: usize,
+) -> usize {
+    let groups = CHUNK / A::GROUP;
+    // SAFETY: the caller's promise: all pointers below stay inside of the panel, the packed rows and the sums, whose
+    // layouts are those that `PackPanel` and `PackActivations` write.
+    unsafe {
+        let mut records = [job.panel; V];
+        for v in 0..V {
+            records[v] = job.panel.add(((strip + v) * job.chunks + chunk) * strip_chunk_bytes(format_of::<A>()));
+        }
+        let mut headers = [job.x.cast::<Header>(); M];
+        for m in 0..M {
+            headers[m] = job.x.add((row + m) * job.x_stride + chunk * chunk_bytes(P)).cast();
+        }
+        let mut values = [[s.splat(0.0); M]; V];
+        for g in 0..groups {
+            let mut w = [job.panel; V];
+            for v in 0..V {
+                w[v] = records[v].add(g * A::GROUP * LANES);
+            }
+            let mut x = [[job.x.cast::<i8>(); P]; M];
+            for m in 0..M {
+                for p in 0..P {
+                    x[m][p] = headers[m].add(1).cast::<i8>().add(p * CHUNK + g * A::GROUP);
+                }
+            }
+            let ints = s.panel_dots::<P, M, V>(w, x, A::GROUP / 4, A::CODE_MAX);
+            for v in 0..V {
+                let scales = records[v].add(CODE_BYTES).cast::<[f32; LANES]>();
+                let scale = s.load_floats(&*scales.add(g));
+                for m in 0..M {
+                    let mut value = s.to_floats(ints[v][m][0]);
+                    for p in 1..P {
+                        value = s.fma(value, s.splat(256.0), s.to_floats(ints[v][m][p]));
+                    }
+                    values[v][m] = s.fma(value, scale, values[v][m]);
+                }
+                if A::HAS_MIN {
+                    let min = s.load_floats(&*scales.add(groups + g));
+                    for m in 0..M {
+                        let header = &*headers[m];
+                        let sum = if A::GROUP == 32 { header.sums32[g] } else { header.sums16[g] };
+                        values[v][m] = s.fnma(min, s.splat(sum), values[v][m]);
+                    }
+                }
+            }
+        }
+        for m in 0..M {
+            let scale = s.splat((*headers[m]).scale);
+            for v in 0..V {
+                let sums = &mut *job.sums.add((row + m) * PANEL_ROWS + (strip + v) * LANES).cast::<[f32; LANES]>();
+                let sum = s.fma(values[v][m], scale, s.load_floats(sums));
+                s.store_floats(sum, sums);
+            }
+        }
+    }
+    M
+}

@@ -1,0 +1,172 @@
+//! The vocabulary in plain Rust: the fallback of every machine and the oracle of every test. Clear before fast.
+
+use super::{Isa, Level, Task};
+use crate::simd::{COLUMNS, LANES, Simd};
+use std::array::from_fn;
+
+/// The scalar ISA.
+pub(crate) struct Scalar;
+
+impl Isa for Scalar {
+    const LEVEL: Level = Level::Scalar;
+
+    unsafe fn run<T: Task>(task: T) {
+        task.run(Token(()));
+    }
+}
+
+/// Needs no feature, so it may always exist.
+#[derive(Clone, Copy)]
+pub(crate) struct Token(());
+
+impl Simd for Token {
+    const TILE_STRIPS: usize = 1;
+    const TILE_ROWS: [usize; 3] = [1, 1, 1];
+
+    type Codes = [u8; COLUMNS];
+    type Ints = [i32; LANES];
+    type Floats = [f32; LANES];
+    type Groups = [i8; LANES];
+    type Scales = [i32; LANES];
+
+    #[inline(always)]
+    fn nibbles(self, bytes: &[u8; 32]) -> Self::Codes {
+        from_fn(|i| if i < 32 { bytes[i] & 15 } else { bytes[i - 32] >> 4 })
+    }
+
+    #[inline(always)]
+    fn groups_twice(self, bytes: u64) -> Self::Groups {
+        from_fn(|g| bytes.to_le_bytes()[g / 2] as i8)
+    }
+
+    #[inline(always)]
+    fn scales(self, groups: Self::Groups, quarter: usize) -> Self::Scales {
+        from_fn(|i| i32::from(groups[4 * quarter + i / 4]))
+    }
+
+    #[inline(always)]
+    fn group_floats(self, groups: Self::Groups) -> Self::Floats {
+        groups.map(f32::from)
+    }
+
+    #[inline(always)]
+    fn f16(self, bits: [u8; 2]) -> f32 {
+        half::f16::from_le_bytes(bits).to_f32_const()
+    }
+
+    #[inline(always)]
+    fn f16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats {
+        halves.map(|bits| self.f16(bits))
+    }
+
+    #[inline(always)]
+    fn load(self, bytes: &[i8; COLUMNS]) -> Self::Codes {
+        bytes.map(|byte| byte as u8)
+    }
+
+    #[inline(always)]
+    fn zero(self) -> Self::Ints {
+        [0; LANES]
+    }
+
+    #[inline(always)]
+    fn dot_scaled(self, acc: Self::Ints, codes: Self::Codes, x: Self::Codes, scales: Self::Scales) -> Self::Ints {
+        from_fn(|lane| {
+            let mut dot = 0;
+            for i in 4 * lane..4 * lane + 4 {
+                dot += i32::from(codes[i]) * i32::from(x[i] as i8);
+            }
+            acc[lane] + scales[lane] * dot
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
+        self,
+        w: [*const u8; V],
+        x: [[*const i8; P]; M],
+        steps: usize,
+        _code_max: usize,
+    ) -> [[[Self::Ints; P]; M]; V] {
+        w.map(|w| {
+            x.map(|planes| {
+                planes.map(|x| {
+                    // SAFETY: the caller guarantees `steps` vectors behind `w` and `4 * steps` digits behind `x`.
+                    let (codes, digits) = unsafe {
+                        (std::slice::from_raw_parts(w, steps * COLUMNS), std::slice::from_raw_parts(x, steps * 4))
+                    };
+                    let mut acc = [0; LANES];
+                    for (codes, digits) in codes.chunks_exact(COLUMNS).zip(digits.chunks_exact(4)) {
+                        for (lane, sum) in acc.iter_mut().enumerate() {
+                            for column in 0..4 {
+                                *sum += i32::from(codes[4 * lane + column]) * i32::from(digits[column]);
+                            }
+                        }
+                    }
+                    acc
+                })
+            })
+        })
+    }
+
+    #[inline(always)]
+    fn to_floats(self, ints: Self::Ints) -> Self::Floats {
+        ints.map(|value| value as f32)
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::Floats {
+        [value; LANES]
+    }
+
+    #[inline(always)]
+    fn load_floats(self, values: &[f32; LANES]) -> Self::Floats {
+        *values
+    }
+
+    #[inline(always)]
+    fn store_floats(self, values: Self::Floats, out: &mut [f32; LANES]) {
+        *out = values;
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        from_fn(|i| a[i] * b[i])
+    }
+
+    // `mul_add` rounds once, as the SIMD levels do; without the FMA feature it is a call of the C library's `fmaf`, which
+    // makes this level slower than it could be, and the oracle bit-equal to the others.
+    #[inline(always)]
+    fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+
+    #[inline(always)]
+    fn fnma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        from_fn(|i| (-a[i]).mul_add(b[i], c[i]))
+    }
+
+    #[inline(always)]
+    fn sum(self, mut values: Self::Floats) -> f32 {
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                values[i] += values[i + half];
+            }
+        }
+        values[0]
+    }
+
+    #[inline(always)]
+    unsafe fn store_transposed(self, rows: &[Self::Codes; LANES], out: *mut u8) {
+        // SAFETY: the caller guarantees 1024 writable bytes.
+        let out = unsafe { std::slice::from_raw_parts_mut(out, COLUMNS * LANES) };
+        for (r, row) in rows.iter().enumerate() {
+            for (c, four) in row.chunks_exact(4).enumerate() {
+                out[64 * c + 4 * r..][..4].copy_from_slice(four);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, _address: *const u8) {}
+}
