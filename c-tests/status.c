@@ -257,8 +257,8 @@ static int products(void) {
     CHECK_STATUS(gguffuse_matmul(context, q, w, SIZE_MAX, N, K, x, X, 0, M, y, Y, 0), GGUFFUSE_ERROR_INVALID_ARGUMENT);
     CHECK_STATUS(gguffuse_matmul(context, q, w, w_bytes, N, K, odd_x, X, 0, M, y, Y, 0), GGUFFUSE_ERROR_MISALIGNED);
     CHECK_STATUS(gguffuse_matmul(context, q, w, w_bytes, N, K, x, X, 0, M, odd_y, Y, 0), GGUFFUSE_ERROR_MISALIGNED);
-    CHECK_STATUS(gguffuse_matmul_rows(context, q, w, w_bytes, N, K, 2, 1, x, X, 0, M, y, Y, 0), GGUFFUSE_ERROR_SHAPE);
-    CHECK_STATUS(gguffuse_matmul_rows(context, q, w, w_bytes, N, K, 0, N + 1, x, X, 0, M, y, Y, 0), GGUFFUSE_ERROR_SHAPE);
+    CHECK_STATUS(gguffuse_matmul_rows(context, q, w, w_bytes, N, K, 2, 1, x, X, 0, M, y, Y, 0), GGUFFUSE_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(gguffuse_matmul_rows(context, q, w, w_bytes, N, K, 0, N + 1, x, X, 0, M, y, Y, 0), GGUFFUSE_ERROR_INVALID_ARGUMENT);
     CHECK_STATUS(gguffuse_matmul_tensor(context, NULL, 0, x, X, 0, M, y, Y, 0), GGUFFUSE_ERROR_INVALID_HANDLE);
     for (i = 0; i <= Y; i++) {
         CHECK(y[i] == 5);

@@ -719,7 +719,7 @@ const char *gguffuse_isa_name(size_t index);
  * Multiplies: y[m][n] = x[m][k] * W[n][k]^T, that is y[i][j] = sum over c of x[i][c] * W[j][c].
  *
  * `type`: ggml's number of W's type. `w`: W's blocks, row-major, `w_bytes` bytes at any alignment, n rows of
- * gguffuse_row_size(type, k) bytes are needed. `n`: weight rows. `k`: columns, a multiple of the type's block.
+ * gguffuse_row_size(type, k) bytes are needed. `n`: weight rows. `k`: columns, a multiple of the type's block, at least one.
  * `x`: activations, `x_length` floats in the buffer, row i begins at x + i * x_stride; x_stride 0 means k.
  * `m`: rows of x and y. `y`: receives the product, `y_length` floats in the buffer, row i begins at y + i * y_stride;
  * y_stride 0 means n. Only the m x n elements of the product are written.
@@ -768,7 +768,7 @@ gguffuse_status gguffuse_matmul_tensor(struct gguffuse_context *context,
  * own threads. The arguments are those of the whole product; of y only columns n_begin to n_end - 1 are written, so
  * calls for different rows may run at the same time on one y. Together they give the same bits as one gguffuse_matmul.
  *
- * Errors: as for gguffuse_matmul; n_begin > n_end or n_end > n is GGUFFUSE_ERROR_SHAPE.
+ * Errors: as for gguffuse_matmul; n_begin > n_end or n_end > n is GGUFFUSE_ERROR_INVALID_ARGUMENT.
  */
 gguffuse_status gguffuse_matmul_rows(struct gguffuse_context *context,
                                      uint32_t type,

@@ -2,6 +2,7 @@
 //! cancellation state; and what it leaves there: the text of the last error. Knows nothing of files or matrices.
 
 use crate::error::Error;
+use crate::kernels::float_state::FloatState;
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt::{self, Write};
@@ -35,7 +36,8 @@ thread_local! {
 pub(super) struct Call {
     errno: i32,
     cancel_state: i32,
-    floating_point: floating_point::Environment,
+    /// The default environment meanwhile, whatever the host's is: parsing, quantising and the kernels all assume it.
+    floating_point: Option<FloatState>,
 }
 
 impl Call {
@@ -48,7 +50,7 @@ impl Call {
         Some(Call {
             errno: errno::get(),
             cancel_state: cancellation::disable(),
-            floating_point: floating_point::Environment::replace(),
+            floating_point: Some(FloatState::standard()),
         })
     }
 
@@ -82,7 +84,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.floating_point.restore();
+        self.floating_point = None;
         cancellation::restore(self.cancel_state);
         errno::set(self.errno);
         THREAD.with(|thread| thread.inside.set(false));
@@ -126,7 +128,8 @@ pub(super) fn last_error(mut sink: impl FnMut(usize, u8)) -> usize {
 
 type Hook = Box<dyn Fn(&std::panic::PanicHookInfo<'_>) + Sync + Send>;
 
-/// Once per process: a panic inside of a call is recorded, not printed. All others go to the hook that was there.
+/// Once per process: a panic inside of a call is recorded, not printed, and one on a thread of the library's pool (which
+/// tells its caller) not printed either. All others go to the hook that was there.
 /// Takes no memory (the closure captures nothing) and waits for nobody.
 fn silence_panics() {
     static STARTED: AtomicBool = AtomicBool::new(false);
@@ -137,14 +140,22 @@ fn silence_panics() {
     }
     let _ = PREVIOUS.set(std::panic::take_hook());
     std::panic::set_hook(Box::new(|info| {
-        let ours = THREAD.with(|thread| {
+        let inside = THREAD.with(|thread| {
             if thread.inside.get() {
                 thread.record(format_args!("internal error: {info}"));
                 thread.panic_recorded.set(true);
             }
             thread.inside.get()
         });
-        if !ours && let Some(previous) = PREVIOUS.get() {
+        let ours = || {
+            std::thread::current()
+                .name()
+                .is_some_and(|name| name.starts_with("gguffuse-"))
+        };
+        if !inside
+            && !ours()
+            && let Some(previous) = PREVIOUS.get()
+        {
             previous(info);
         }
     }));
@@ -226,74 +237,6 @@ mod cancellation {
     }
 
     pub(super) fn restore(_old: i32) {}
-}
-
-/// Rust (and every kernel) assumes round-to-nearest, no flush to zero, no traps. The host may run with anything else:
-/// a call replaces the control register and puts the host's back, status flags included. Threads inherit the register
-/// from the thread that makes them, so a pool made inside of a call has the default as well.
-#[cfg(target_arch = "x86_64")]
-mod floating_point {
-    use std::arch::asm;
-
-    pub(super) struct Environment(u32);
-
-    impl Environment {
-        pub(super) fn replace() -> Environment {
-            let mut old = 0u32;
-            let default = 0x1f80u32;
-            // SAFETY: stores MXCSR to a local and loads its power-on value, the one that Rust assumes.
-            unsafe {
-                asm!("stmxcsr [{old}]", "ldmxcsr [{default}]", old = in(reg) &mut old, default = in(reg) &default,
-                    options(nostack, preserves_flags));
-            }
-            Environment(old)
-        }
-
-        pub(super) fn restore(&self) {
-            // SAFETY: the value was in the register before.
-            unsafe { asm!("ldmxcsr [{}]", in(reg) &self.0, options(nostack, preserves_flags)) };
-        }
-    }
-}
-
-#[cfg(target_arch = "aarch64")]
-mod floating_point {
-    use std::arch::asm;
-
-    pub(super) struct Environment(u64, u64);
-
-    impl Environment {
-        pub(super) fn replace() -> Environment {
-            let (control, status): (u64, u64);
-            // SAFETY: reads FPCR and FPSR, and sets FPCR to its reset value, the one that Rust assumes.
-            unsafe {
-                asm!("mrs {control}, fpcr", "mrs {status}, fpsr", "msr fpcr, xzr", control = out(reg) control,
-                    status = out(reg) status, options(nostack, preserves_flags));
-            }
-            Environment(control, status)
-        }
-
-        pub(super) fn restore(&self) {
-            // SAFETY: the values were in the registers before.
-            unsafe {
-                asm!("msr fpcr, {}", "msr fpsr, {}", in(reg) self.0, in(reg) self.1,
-                    options(nostack, preserves_flags));
-            }
-        }
-    }
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod floating_point {
-    pub(super) struct Environment;
-
-    impl Environment {
-        pub(super) fn replace() -> Environment {
-            Environment
-        }
-
-        pub(super) fn restore(&self) {}
-    }
 }
 
 #[cfg(test)]

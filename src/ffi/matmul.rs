@@ -15,7 +15,7 @@ use std::ffi::c_void;
 /// Multiplies: y[m][n] = x[m][k] * W[n][k]^T, that is y[i][j] = sum over c of x[i][c] * W[j][c].
 ///
 /// `type`: ggml's number of W's type. `w`: W's blocks, row-major, `w_bytes` bytes at any alignment, n rows of
-/// gguffuse_row_size(type, k) bytes are needed. `n`: weight rows. `k`: columns, a multiple of the type's block.
+/// gguffuse_row_size(type, k) bytes are needed. `n`: weight rows. `k`: columns, a multiple of the type's block, at least one.
 /// `x`: activations, `x_length` floats in the buffer, row i begins at x + i * x_stride; x_stride 0 means k.
 /// `m`: rows of x and y. `y`: receives the product, `y_length` floats in the buffer, row i begins at y + i * y_stride;
 /// y_stride 0 means n. Only the m x n elements of the product are written.
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn gguffuse_matmul_tensor(
 /// own threads. The arguments are those of the whole product; of y only columns n_begin to n_end - 1 are written, so
 /// calls for different rows may run at the same time on one y. Together they give the same bits as one gguffuse_matmul.
 ///
-/// Errors: as for gguffuse_matmul; n_begin > n_end or n_end > n is GGUFFUSE_ERROR_SHAPE.
+/// Errors: as for gguffuse_matmul; n_begin > n_end or n_end > n is GGUFFUSE_ERROR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gguffuse_matmul_rows(
     context: *mut gguffuse_context,
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn gguffuse_matmul_rows(
         let w = unsafe { weights(r#type, w, w_bytes, n, k) }?;
         let (x, y) = (input(x, x_length, x_stride)?, output(y, y_length, y_stride)?);
         // SAFETY: as in `gguffuse_matmul`.
-        unsafe { context.matmul_rows_raw(&w, n_begin, n_end, m, x, y) }
+        unsafe { context.matmul_rows_raw(&w, n_begin..n_end, m, x, y) }
     })
 }
 
