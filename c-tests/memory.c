@@ -59,6 +59,7 @@ enum { N = 200, K = 512, M = 40 };
 typedef struct setting {
     bytes raw;
     uint32_t threads;
+    const char *max_isa;
     float *x, *y, *expected;
 } setting;
 
@@ -71,6 +72,7 @@ static gguffuse_status everything(const setting *s, long first, long count) {
     memset(&options, 0, sizeof options);
     options.struct_size = sizeof options;
     options.threads = s->threads;
+    options.max_isa = s->max_isa;
     failures = count;
     __atomic_store_n(&countdown, first, __ATOMIC_RELAXED);
     status = gguffuse_file_open_memory(s->raw.data, s->raw.size, NULL, &file);
@@ -93,7 +95,7 @@ static gguffuse_status everything(const setting *s, long first, long count) {
     return status;
 }
 
-static int run(uint32_t threads) {
+static int run(uint32_t threads, const char *max_isa) {
     setting s;
     builder b = new_builder();
     uint64_t dims[2] = {K, N};
@@ -110,6 +112,7 @@ static int run(uint32_t threads) {
     add_tensor(&b, "w", GGUFFUSE_TYPE_Q4_K, 2, dims, w, size);
     s.raw = finish(&b, NULL);
     s.threads = threads;
+    s.max_isa = max_isa;
     s.x = floats(M * K);
     s.y = floats(M * N);
     s.expected = floats(M * N);
@@ -139,13 +142,19 @@ static int run(uint32_t threads) {
     return 0;
 }
 
+/* A second argument: "pool", with a thread pool; "environment", with the level capped by the environment variable instead
+ * of by the context's option. */
 int main(int argc, char **argv) {
-    (void)argv;
-    RUN(run(1));
-    if (argc > 2) { /* a second argument: with a thread pool as well */
-        RUN(run(3));
+    const char *cap = getenv("GGUFFUSE_MAX_ISA");
+    char level[32];
+    if (argc > 2 && strcmp(argv[2], "environment") == 0) {
+        return run(1, NULL);
     }
-    return 0;
+    if (cap) {
+        snprintf(level, sizeof level, "%s", cap);
+        unsetenv("GGUFFUSE_MAX_ISA");
+    }
+    return run(argc > 2 && strcmp(argv[2], "pool") == 0 ? 3 : 1, cap ? level : NULL);
 }
 
 #else
