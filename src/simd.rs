@@ -40,8 +40,35 @@ pub trait Simd: Copy {
 
     // ---- unpacking ----
 
-    /// The low nibbles of 32 bytes, then their high nibbles.
-    fn nibbles(self, bytes: &[u8; 32]) -> Self::Codes;
+    /// 64 bytes.
+    fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes;
+    /// 32 bytes and 32 more.
+    fn join(self, low: &[u8; 32], high: &[u8; 32]) -> Self::Codes;
+    /// The low nibbles of 16 bytes, their high nibbles, and the same of 16 more.
+    fn nibbles(self, low: &[u8; 16], high: &[u8; 16]) -> Self::Codes;
+    /// The first 32 bytes shifted right by `low` bits and the last 32 by `high`, each byte masked. The shifts are constants
+    /// after inlining.
+    fn shift_right(self, codes: Self::Codes, low: u32, high: u32, mask: u8) -> Self::Codes;
+    /// Each byte shifted left by `count` bits; nothing may be shifted out.
+    fn shift_left(self, codes: Self::Codes, count: u32) -> Self::Codes;
+    /// All bytes `value`.
+    fn splat_codes(self, value: u8) -> Self::Codes;
+    /// Bitwise and.
+    fn and(self, a: Self::Codes, b: Self::Codes) -> Self::Codes;
+    /// Bitwise or.
+    fn or(self, a: Self::Codes, b: Self::Codes) -> Self::Codes;
+    /// Bitwise exclusive or.
+    fn xor(self, a: Self::Codes, b: Self::Codes) -> Self::Codes;
+    /// Bytewise sum, modulo 256.
+    fn add(self, a: Self::Codes, b: Self::Codes) -> Self::Codes;
+    /// Bytewise difference, modulo 256.
+    fn sub(self, a: Self::Codes, b: Self::Codes) -> Self::Codes;
+    /// `table[code]` for codes of at most 15.
+    fn look_up(self, codes: Self::Codes, table: &[u8; 16]) -> Self::Codes;
+    /// 255 where the column's bit is set (column 0 is the lowest), 0 elsewhere.
+    fn bits(self, bits: u64) -> Self::Codes;
+    /// Integer scales of the 16 groups.
+    fn groups(self, scales: [i8; 16]) -> Self::Groups;
     /// Groups `0 0 1 1 .. 7 7` from the eight bytes of a word: a scale per 32 columns as scales per 16.
     fn groups_twice(self, bytes: u64) -> Self::Groups;
     /// The scales of the columns `64 * quarter..64 * quarter + 64`. `quarter` is a constant after inlining.
@@ -59,9 +86,18 @@ pub trait Simd: Copy {
     fn load(self, bytes: &[i8; COLUMNS]) -> Self::Codes;
     /// All lanes 0.
     fn zero(self) -> Self::Ints;
-    /// `acc[i] += scale[i] * sum(codes[4i..4i+4] * x[4i..4i+4])`, exactly: codes are unsigned and at most 63, `x` signed,
-    /// scales within i8.
-    fn dot_scaled(self, acc: Self::Ints, codes: Self::Codes, x: Self::Codes, scales: Self::Scales) -> Self::Ints;
+    /// `acc[i] += scale[i] * sum(codes[4i..4i+4] * x[4i..4i+4])`, exactly: codes are unsigned and at most `code_max` (a
+    /// constant after inlining), `x` signed, scales within i8.
+    fn dot_scaled(
+        self,
+        acc: Self::Ints,
+        codes: Self::Codes,
+        x: Self::Codes,
+        scales: Self::Scales,
+        code_max: usize,
+    ) -> Self::Ints;
+    /// `sum(codes[4i..4i+4] * x[4i..4i+4])`, as `dot_scaled`.
+    fn dot(self, codes: Self::Codes, x: Self::Codes, code_max: usize) -> Self::Ints;
     /// Dot products of `P` digit planes of `M` activation rows with `V` strips of 16 weight rows over `4 * steps` columns,
     /// exactly: `w[v]` points to `steps` code vectors, each 4 columns of 16 rows; `x[m][p]` to `4 * steps` signed digits.
     /// Codes are at most `code_max`; `4 * steps <= 32`.
@@ -82,6 +118,9 @@ pub trait Simd: Copy {
     fn to_floats(self, ints: Self::Ints) -> Self::Floats;
     /// All lanes `value`.
     fn splat(self, value: f32) -> Self::Floats;
+    /// Lane `i` is group `4 * quarter + i / 4`: float group scales as the lanes of a code vector want them. `quarter` is a
+    /// constant after inlining.
+    fn spread(self, groups: Self::Floats, quarter: usize) -> Self::Floats;
     /// 16 floats from memory.
     fn load_floats(self, values: &[f32; LANES]) -> Self::Floats;
     /// 16 floats to memory.

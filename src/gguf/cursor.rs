@@ -68,13 +68,7 @@ pub(super) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// A cursor at byte 0 that never goes further than `limit`.
     pub(super) fn new(input: Input<'a>, limit: u64) -> Self {
-        Cursor {
-            input,
-            limit: limit.min(HARD_LIMIT),
-            copy: Vec::new(),
-            position: 0,
-            item: Item::Header,
-        }
+        Cursor { input, limit: limit.min(HARD_LIMIT), copy: Vec::new(), position: 0, item: Item::Header }
     }
 
     /// Byte offset in the file of the next read.
@@ -114,13 +108,24 @@ impl<'a> Cursor<'a> {
         error!(Truncated at self.offset(), "{here}: {what} needs {needed} bytes, {left} are left")
     }
 
-    /// Fails where `count` things of at least `smallest` bytes each cannot fit in the rest of the file.
+    /// Fails where `count` things of at least `smallest` bytes each cannot fit in the rest of the file, or of what the
+    /// metadata may have: before any of them is walked.
     pub(super) fn check_count(&self, count: u64, smallest: u64, what: &str) -> Result<()> {
         let needed = u128::from(count).saturating_mul(smallest.into());
         if needed > self.left().into() {
             return Err(self.truncated(needed, what));
         }
+        let end = needed.saturating_add(self.offset().into());
+        if end > self.limit.into() {
+            return Err(self.beyond_limit(end, what));
+        }
         Ok(())
+    }
+
+    #[cold]
+    fn beyond_limit(&self, end: impl fmt::Display, what: &str) -> Error {
+        let (here, limit) = (self.here(), self.limit);
+        error!(Limit at self.offset(), "{here}: {what} ends at byte {end}, but the metadata may have {limit}")
     }
 
     /// Makes sure that the next `bytes` bytes lie in the copy.
@@ -132,10 +137,7 @@ impl<'a> Cursor<'a> {
         let (size, limit) = (self.input.size_bytes(), self.limit);
         let end = self.offset().saturating_add(bytes);
         if end > limit {
-            let here = self.here();
-            return Err(
-                error!(Limit at self.offset(), "{here}: {what} ends at byte {end}, but the metadata may have {limit}"),
-            );
+            return Err(self.beyond_limit(end, what));
         }
         let (filled, capacity) = (self.copy.len() as u64, self.copy.capacity() as u64);
         let ahead = filled.saturating_add((filled >> 1).clamp(FIRST_READ, LARGEST_READ_AHEAD));
@@ -158,10 +160,7 @@ impl<'a> Cursor<'a> {
         if position.saturating_add(N) > self.copy.len() {
             self.grow(N as u64, what)?;
         }
-        let bytes = self
-            .copy
-            .get_mut(position..)
-            .and_then(|rest| rest.first_chunk_mut::<N>());
+        let bytes = self.copy.get_mut(position..).and_then(|rest| rest.first_chunk_mut::<N>());
         let bytes = bytes.ok_or(OUTSIDE)?;
         let before = *bytes;
         turn(bytes);
@@ -182,17 +181,13 @@ impl<'a> Cursor<'a> {
     /// The next u32, turned around in the copy (see the top of this file). The caller limits it to less than 2^24.
     #[inline]
     pub(super) fn framing_u32(&mut self, what: &str) -> Result<u32> {
-        Ok(u32::from_le_bytes(
-            self.next(what, |bytes: &mut [u8; 4]| bytes.reverse())?,
-        ))
+        Ok(u32::from_le_bytes(self.next(what, |bytes: &mut [u8; 4]| bytes.reverse())?))
     }
 
     /// The next u64, turned around in the copy (see the top of this file). The caller limits it to less than 2^56.
     #[inline]
     pub(super) fn framing_u64(&mut self, what: &str) -> Result<u64> {
-        Ok(u64::from_le_bytes(
-            self.next(what, |bytes: &mut [u8; 8]| bytes.reverse())?,
-        ))
+        Ok(u64::from_le_bytes(self.next(what, |bytes: &mut [u8; 8]| bytes.reverse())?))
     }
 
     /// Goes over the next `bytes` bytes and returns them.
@@ -255,10 +250,7 @@ const OUTSIDE: Error = Error::Internal("a position outside of the metadata");
 /// The N bytes at `position` of the copy.
 #[inline]
 pub(super) fn array_at<const N: usize>(copy: &[u8], position: usize) -> Result<[u8; N]> {
-    copy.get(position..)
-        .and_then(|rest| rest.first_chunk())
-        .copied()
-        .ok_or(OUTSIDE)
+    copy.get(position..).and_then(|rest| rest.first_chunk()).copied().ok_or(OUTSIDE)
 }
 
 /// The framing u32 at `position` of the copy.
@@ -279,6 +271,7 @@ pub(super) fn end_of(position: usize, bytes: u64) -> Result<usize> {
 }
 
 /// The string at `position` of the copy, with the NUL behind it.
+#[inline]
 pub(super) fn string_with_nul_at(copy: &[u8], position: usize) -> Result<&[u8]> {
     let length = framing_u64_at(copy, position)?;
     let start = end_of(position, 8)?;

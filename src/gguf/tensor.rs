@@ -5,6 +5,7 @@ use super::cursor::{Cursor, Described, Item, array_at, end_of, framing_u32_at, n
 use super::names::Names;
 use crate::blocks::TensorType;
 use crate::error::{Error, Result, error};
+use std::fmt;
 
 /// The longest tensor name that the format allows, in bytes.
 pub(super) const LONGEST_NAME: u64 = 64;
@@ -14,7 +15,7 @@ pub(super) const MOST_DIMENSIONS: u32 = 4;
 pub(super) const SMALLEST_RECORD: u64 = 24;
 
 /// One tensor of a file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Tensor<'a> {
     /// Name; valid UTF-8 without NUL.
     pub name: &'a str,
@@ -34,6 +35,21 @@ pub struct Tensor<'a> {
     pub size_bytes: u64,
     /// The tensor's bytes, read-only.
     pub data: &'a [u8],
+}
+
+impl fmt::Debug for Tensor<'_> {
+    /// All but the data, which may be gigabytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tensor")
+            .field("name", &self.name)
+            .field("tensor_type", &self.tensor_type)
+            .field("n_dims", &self.n_dims)
+            .field("dims", &self.dims)
+            .field("relative_offset", &self.relative_offset)
+            .field("absolute_offset", &self.absolute_offset)
+            .field("size_bytes", &self.size_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the data section lies in the file.
@@ -144,12 +160,7 @@ impl Tensors {
     pub(super) fn check(&mut self, copy: &[u8], data: DataSection) -> Result<()> {
         for index in 0..self.names.len() {
             let position = self.position(index)?;
-            check_record(
-                copy,
-                Item::Tensor(index, Some(position)),
-                &Record::at(copy, position)?,
-                data,
-            )?;
+            check_record(copy, Item::Tensor(index, Some(position)), &Record::at(copy, position)?, data)?;
         }
         self.check_overlaps(copy)?;
         let Some((first, second)) = self.names.sort(copy)? else {
@@ -200,9 +211,7 @@ impl Tensors {
 
     fn position(&self, index: u64) -> Result<u32> {
         let count = self.count();
-        self.names
-            .get(index)
-            .ok_or_else(|| error!(NotFound, "tensor {index} of {count}"))
+        self.names.get(index).ok_or_else(|| error!(NotFound, "tensor {index} of {count}"))
     }
 
     /// Tensor `index`. `file` is the whole file.

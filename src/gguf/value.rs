@@ -49,11 +49,21 @@ impl ValueType {
 
     /// Name in lower case, as in "u32".
     pub const fn name(self) -> &'static str {
-        const NAMES: [&str; 13] = [
-            "u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64",
-        ];
-        #[allow(clippy::indexing_slicing)] // const: an enum of 13 into a table of 13, `get` is not const
-        NAMES[self as usize]
+        match self {
+            ValueType::U8 => "u8",
+            ValueType::I8 => "i8",
+            ValueType::U16 => "u16",
+            ValueType::I16 => "i16",
+            ValueType::U32 => "u32",
+            ValueType::I32 => "i32",
+            ValueType::F32 => "f32",
+            ValueType::Bool => "bool",
+            ValueType::String => "string",
+            ValueType::Array => "array",
+            ValueType::U64 => "u64",
+            ValueType::I64 => "i64",
+            ValueType::F64 => "f64",
+        }
     }
 
     /// Bytes of a value; `None` where values differ in size (strings and arrays).
@@ -143,9 +153,7 @@ impl<'a> Value<'a> {
             ValueType::U64 => Value::U64(u64::from_le_bytes(array_at(copy, position)?)),
             ValueType::I64 => Value::I64(i64::from_le_bytes(array_at(copy, position)?)),
             ValueType::F64 => Value::F64(f64::from_le_bytes(array_at(copy, position)?)),
-            ValueType::String => Value::String(Str {
-                with_nul: string_with_nul_at(copy, position)?,
-            }),
+            ValueType::String => Value::String(Str { with_nul: string_with_nul_at(copy, position)? }),
             ValueType::Array => Value::Array(Array::at(copy, position, checkpoints)?),
         })
     }
@@ -325,11 +333,7 @@ impl<'a> Array<'a> {
 
     /// All elements in order.
     pub fn iter(&self) -> Elements<'a> {
-        Elements {
-            array: *self,
-            left: self.length,
-            position: self.start,
-        }
+        Elements { array: *self, left: self.length, position: self.start }
     }
 }
 
@@ -359,10 +363,17 @@ pub struct Elements<'a> {
 impl<'a> Iterator for Elements<'a> {
     type Item = Value<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Value<'a>> {
         self.left = self.left.checked_sub(1)?;
         let Array { copy, element_type, .. } = self.array;
-        // Neither fails: the array was walked when the file was opened.
+        // None of this fails: the array was walked when the file was opened.
+        if element_type == ValueType::String {
+            // Most arrays that are iterated over are vocabularies: read the length once.
+            let with_nul = string_with_nul_at(copy, self.position).ok()?;
+            self.position = end_of(self.position, with_nul.len() as u64).and_then(|end| end_of(end, 7)).ok()?;
+            return Some(Value::String(Str { with_nul }));
+        }
         let value = Value::at(copy, element_type, self.position, &[]).ok()?;
         self.position = skip(copy, element_type, self.position, DEEPEST_ARRAY).ok()?;
         Some(value)
@@ -382,9 +393,7 @@ fn skip(copy: &[u8], value_type: ValueType, position: usize, levels: u32) -> Res
     if value_type == ValueType::String {
         return end_of(end_of(position, 8)?, framing_u64_at(copy, position)?);
     }
-    let levels = levels
-        .checked_sub(1)
-        .ok_or(Error::Internal("arrays deeper than was checked"))?;
+    let levels = levels.checked_sub(1).ok_or(Error::Internal("arrays deeper than was checked"))?;
     let array = Array::at(copy, position, &[])?;
     if let Some(data) = array.data() {
         return end_of(array.start, data.len() as u64);

@@ -11,11 +11,14 @@
 //!             acc  += (d * value - mins * sums) * x.scale
 //!     y = sum of the 16 lanes of acc
 //! ```
+//! Where each group has a float scale of its own, the dot products become floats before they are scaled, and d falls away.
+//!
 //! The order of operations of one y depends on nothing but its weight row and its activation row, so any split of the
 //! work gives the same bits.
 
 use super::Task;
 use super::activations::{Header, chunk_bytes};
+use super::chunk::Chunk;
 use crate::blocks::Affine;
 use crate::simd::{CHUNK, COLUMNS, LANES, QUARTERS, Simd};
 use std::marker::PhantomData;
@@ -90,41 +93,46 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     /// How far ahead weights are asked for: some hundred nanoseconds of reading.
     const AHEAD: usize = 2048;
     let mut acc = [s.splat(0.0); M];
-    for chunk in 0..job.k / CHUNK {
-        // SAFETY: the caller's promise; `Affine` is a `Block`, valid for any bytes at any address.
-        let block = unsafe { &*w.cast::<A>().add(chunk) };
-        let ahead = w.wrapping_add(chunk * size_of::<A>() + AHEAD);
-        for line in 0..size_of::<A>().div_ceil(64) {
+    for chunk in 0..job.k.div_ceil(CHUNK) {
+        // SAFETY: the caller's promise.
+        let whole = unsafe { Chunk::<A>::of(w, job.k, chunk) };
+        let blocks = whole.blocks();
+        let ahead = blocks.as_ptr().cast::<u8>().wrapping_add(AHEAD);
+        for line in 0..size_of_val(blocks).div_ceil(64) {
             s.prefetch(ahead.wrapping_add(64 * line));
         }
-        let scaling = block.scaling(s);
-        let codes = [block.codes(s, 0), block.codes(s, 1), block.codes(s, 2), block.codes(s, 3)];
-        let scales = [
-            s.scales(scaling.groups, 0),
-            s.scales(scaling.groups, 1),
-            s.scales(scaling.groups, 2),
-            s.scales(scaling.groups, 3),
-        ];
-        let d = s.splat(scaling.d);
+        let scaling = A::scaling(blocks, s);
+        let codes = [A::codes(blocks, s, 0), A::codes(blocks, s, 1), A::codes(blocks, s, 2), A::codes(blocks, s, 3)];
         for m in 0..M {
             // SAFETY: the caller's promise: a header and `P` planes per chunk, aligned to 64.
             let (header, digits) = unsafe {
                 let packed = x.add(m * job.x_stride + chunk * chunk_bytes(P));
-                (
-                    &*packed.cast::<Header>(),
-                    &*packed.add(size_of::<Header>()).cast::<[[[i8; COLUMNS]; QUARTERS]; P]>(),
-                )
+                (&*packed.cast::<Header>(), &*packed.add(size_of::<Header>()).cast::<[[[i8; COLUMNS]; QUARTERS]; P]>())
             };
             let mut value = s.splat(0.0);
             for p in 0..P {
-                let mut ints = s.zero();
-                for quarter in 0..QUARTERS {
-                    ints = s.dot_scaled(ints, codes[quarter], s.load(&digits[p][quarter]), scales[quarter]);
-                }
-                let plane = s.to_floats(ints);
+                let plane = if A::INTEGER_SCALES {
+                    let mut ints = s.zero();
+                    for quarter in 0..QUARTERS {
+                        let x = s.load(&digits[p][quarter]);
+                        let scales = s.scales(scaling.groups, quarter);
+                        ints = s.dot_scaled(ints, codes[quarter], x, scales, A::CODE_MAX);
+                    }
+                    s.to_floats(ints)
+                } else {
+                    let mut sum = s.splat(0.0);
+                    for quarter in 0..QUARTERS {
+                        let x = s.load(&digits[p][quarter]);
+                        let dots = s.to_floats(s.dot(codes[quarter], x, A::CODE_MAX));
+                        sum = s.fma(dots, s.spread(scaling.scales, quarter), sum);
+                    }
+                    sum
+                };
                 value = if p == 0 { plane } else { s.fma(value, s.splat(256.0), plane) };
             }
-            value = s.mul(value, d);
+            if A::INTEGER_SCALES {
+                value = s.mul(value, s.splat(scaling.d));
+            }
             if A::HAS_MIN {
                 let sums: &[f32; LANES] = &header.sums16;
                 value = s.fnma(scaling.mins, s.load_floats(sums), value);

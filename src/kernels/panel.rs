@@ -22,7 +22,8 @@
 
 use super::Task;
 use super::activations::{Header, chunk_bytes};
-use crate::blocks::Affine;
+use super::chunk::Chunk;
+use crate::blocks::{Affine, chunk_blocks};
 use crate::simd::{CHUNK, COLUMNS, LANES, QUARTERS, Simd};
 use std::marker::PhantomData;
 
@@ -65,9 +66,9 @@ pub(crate) struct PackJob {
     pub(crate) row_bytes: usize,
     /// Weight rows, 1 to [`PANEL_ROWS`]. The last one is repeated to fill the panel.
     pub(crate) n: usize,
-    /// Chunks.
-    pub(crate) chunks: usize,
-    /// The panel, aligned to 64: `STRIPS * chunks` records.
+    /// Columns. A last chunk that is not whole is filled up with zeros.
+    pub(crate) k: usize,
+    /// The panel, aligned to 64: `STRIPS * k.div_ceil(256)` records.
     pub(crate) panel: *mut u8,
 }
 
@@ -78,18 +79,24 @@ impl<A: Affine> Task for PackPanel<A> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let job = self.0;
+        let chunks = job.k.div_ceil(CHUNK);
         for strip in 0..STRIPS {
-            for chunk in 0..job.chunks {
-                // SAFETY: the maker of the task guarantees `n` rows of `chunks` chunks and the panel's space; row
-                // numbers are capped at the last row.
+            for chunk in 0..chunks {
+                // SAFETY: the maker of the task guarantees `n` rows of `k` columns and the panel's space; row numbers are
+                // capped at the last row.
                 unsafe {
-                    let record = job.panel.add((strip * job.chunks + chunk) * strip_chunk_bytes(format_of::<A>()));
-                    let mut blocks = [job.w.cast::<A>(); LANES];
-                    for (r, block) in blocks.iter_mut().enumerate() {
-                        let row = (strip * LANES + r).min(job.n - 1);
-                        *block = job.w.add(row * job.row_bytes).cast::<A>().add(chunk);
+                    let record = job.panel.add((strip * chunks + chunk) * strip_chunk_bytes(format_of::<A>()));
+                    let row = |r: usize| job.w.add((strip * LANES + r).min(job.n - 1) * job.row_bytes);
+                    if job.k - chunk * CHUNK >= CHUNK {
+                        let mut blocks = [job.w.cast::<A>(); LANES];
+                        for (r, block) in blocks.iter_mut().enumerate() {
+                            *block = row(r).cast::<A>().add(chunk * chunk_blocks::<A>());
+                        }
+                        pack_strip::<S, A>(s, blocks, record);
+                    } else {
+                        let copies: [Chunk<A>; LANES] = std::array::from_fn(|r| Chunk::of(row(r), job.k, chunk));
+                        pack_strip::<S, A>(s, copies.each_ref().map(|copy| copy.blocks().as_ptr()), record);
                     }
-                    pack_strip::<S, A>(s, blocks, record);
                 }
             }
         }
@@ -99,16 +106,17 @@ impl<A: Affine> Task for PackPanel<A> {
 /// Unpacks one chunk of 16 rows into a strip's record.
 ///
 /// # Safety
-/// The pointers are blocks, `record` is `strip_chunk_bytes` long and aligned to 64.
+/// The pointers are chunks of blocks, `record` is `strip_chunk_bytes` long and aligned to 64.
 #[inline(always)]
 unsafe fn pack_strip<S: Simd, A: Affine>(s: S, blocks: [*const A; LANES], record: *mut u8) {
     // SAFETY: the caller's promise; `Affine` is a `Block`, valid for any bytes at any address; the parts of the record
     // are those of `strip_chunk_bytes`, all multiples of 64.
     unsafe {
+        let blocks = |r: usize| std::slice::from_raw_parts(blocks[r], chunk_blocks::<A>());
         for quarter in 0..QUARTERS {
-            let mut rows = [(*blocks[0]).codes(s, quarter); LANES];
+            let mut rows = [A::codes(blocks(0), s, quarter); LANES];
             for r in 1..LANES {
-                rows[r] = (*blocks[r]).codes(s, quarter);
+                rows[r] = A::codes(blocks(r), s, quarter);
             }
             s.store_transposed(&rows, record.add(quarter * COLUMNS * LANES));
         }
@@ -116,9 +124,9 @@ unsafe fn pack_strip<S: Simd, A: Affine>(s: S, blocks: [*const A; LANES], record
         let scales = record.add(CODE_BYTES).cast::<f32>();
         let mins = scales.add(groups * LANES);
         for r in 0..LANES {
-            let scaling = (*blocks[r]).scaling(s);
+            let scaling = A::scaling(blocks(r), s);
             let mut row = [0.0; LANES];
-            s.store_floats(s.mul(s.splat(scaling.d), s.group_floats(scaling.groups)), &mut row);
+            s.store_floats(scaling.scales, &mut row);
             for g in 0..groups {
                 *scales.add(g * LANES + r) = row[g * (A::GROUP / 16)];
             }

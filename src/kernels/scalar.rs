@@ -30,8 +30,76 @@ impl Simd for Token {
     type Scales = [i32; LANES];
 
     #[inline(always)]
-    fn nibbles(self, bytes: &[u8; 32]) -> Self::Codes {
-        from_fn(|i| if i < 32 { bytes[i] & 15 } else { bytes[i - 32] >> 4 })
+    fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes {
+        *bytes
+    }
+
+    #[inline(always)]
+    fn join(self, low: &[u8; 32], high: &[u8; 32]) -> Self::Codes {
+        from_fn(|i| if i < 32 { low[i] } else { high[i - 32] })
+    }
+
+    #[inline(always)]
+    fn nibbles(self, low: &[u8; 16], high: &[u8; 16]) -> Self::Codes {
+        from_fn(|i| {
+            let byte = if i < 32 { low[i % 16] } else { high[i % 16] };
+            if i / 16 % 2 == 0 { byte & 15 } else { byte >> 4 }
+        })
+    }
+
+    #[inline(always)]
+    fn shift_right(self, codes: Self::Codes, low: u32, high: u32, mask: u8) -> Self::Codes {
+        from_fn(|i| (codes[i] >> if i < 32 { low } else { high }) & mask)
+    }
+
+    #[inline(always)]
+    fn shift_left(self, codes: Self::Codes, count: u32) -> Self::Codes {
+        codes.map(|code| code << count)
+    }
+
+    #[inline(always)]
+    fn splat_codes(self, value: u8) -> Self::Codes {
+        [value; COLUMNS]
+    }
+
+    #[inline(always)]
+    fn and(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        from_fn(|i| a[i] & b[i])
+    }
+
+    #[inline(always)]
+    fn or(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        from_fn(|i| a[i] | b[i])
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        from_fn(|i| a[i] ^ b[i])
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        from_fn(|i| a[i].wrapping_add(b[i]))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        from_fn(|i| a[i].wrapping_sub(b[i]))
+    }
+
+    #[inline(always)]
+    fn look_up(self, codes: Self::Codes, table: &[u8; 16]) -> Self::Codes {
+        codes.map(|code| table[usize::from(code & 15)])
+    }
+
+    #[inline(always)]
+    fn bits(self, bits: u64) -> Self::Codes {
+        from_fn(|i| if bits >> i & 1 == 1 { 255 } else { 0 })
+    }
+
+    #[inline(always)]
+    fn groups(self, scales: [i8; 16]) -> Self::Groups {
+        scales
     }
 
     #[inline(always)]
@@ -70,13 +138,26 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn dot_scaled(self, acc: Self::Ints, codes: Self::Codes, x: Self::Codes, scales: Self::Scales) -> Self::Ints {
+    fn dot_scaled(
+        self,
+        acc: Self::Ints,
+        codes: Self::Codes,
+        x: Self::Codes,
+        scales: Self::Scales,
+        code_max: usize,
+    ) -> Self::Ints {
+        let dots = self.dot(codes, x, code_max);
+        from_fn(|lane| acc[lane] + scales[lane] * dots[lane])
+    }
+
+    #[inline(always)]
+    fn dot(self, codes: Self::Codes, x: Self::Codes, _code_max: usize) -> Self::Ints {
         from_fn(|lane| {
             let mut dot = 0;
             for i in 4 * lane..4 * lane + 4 {
                 dot += i32::from(codes[i]) * i32::from(x[i] as i8);
             }
-            acc[lane] + scales[lane] * dot
+            dot
         })
     }
 
@@ -117,6 +198,11 @@ impl Simd for Token {
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Floats {
         [value; LANES]
+    }
+
+    #[inline(always)]
+    fn spread(self, groups: Self::Floats, quarter: usize) -> Self::Floats {
+        from_fn(|i| groups[4 * quarter + i / 4])
     }
 
     #[inline(always)]

@@ -198,17 +198,7 @@ fn run_job(kernel: unsafe fn(Job), w: &Guarded, x: &Guarded, shape: [usize; 3], 
     for flush_end in [false, true] {
         let y_stride = n + 1;
         let y = Guarded::of(&vec![CANARY; (m - 1) * y_stride + n], flush_end);
-        let job = Job {
-            w: w.data,
-            row_bytes: w.bytes / n,
-            n,
-            k,
-            x: x.data,
-            x_stride,
-            m,
-            y: y.data.cast(),
-            y_stride,
-        };
+        let job = Job { w: w.data, row_bytes: w.bytes / n, n, k, x: x.data, x_stride, m, y: y.data.cast(), y_stride };
         // SAFETY: an available level; buffers of the sizes that the job says.
         unsafe { kernel(job) };
         let y: Vec<u32> = y.bytes().as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect();
@@ -240,7 +230,11 @@ fn decode_is_the_same_at_every_level() {
                             panic!("no kernels");
                         };
                         let y = run_job(decode[planes - 1], &w, &x, [m, n, k], x.bytes / m);
-                        assert_eq!(*expected.get_or_insert(y.clone()), y, "{level:?} planes {planes} m {m} n {n} k {k}");
+                        assert_eq!(
+                            *expected.get_or_insert(y.clone()),
+                            y,
+                            "{level:?} planes {planes} m {m} n {n} k {k}"
+                        );
                         compared += 1;
                     }
                 }
@@ -259,7 +253,7 @@ fn float_products_are_the_same_at_every_level() {
             let weights: Vec<f32> = (0..n * k).map(|_| random.normal()).collect();
             for tensor_type in [TensorType::F32, TensorType::F16] {
                 let mut w = vec![0; n * k * tensor_type.block_bytes()];
-                crate::blocks::quantize(tensor_type, &weights, n, k, &mut w).unwrap();
+                crate::blocks::quantize(tensor_type, &weights, n, k, None, &mut w).unwrap();
                 for flush_end in [false, true] {
                     let (w, x) = (Guarded::of(&w, flush_end), Guarded::of(&x, flush_end));
                     let mut expected = None;
@@ -294,7 +288,7 @@ fn panels_and_sweeps_are_the_same_at_every_level() {
                 for flush_end in [false, true] {
                     let bytes = panel::STRIPS * chunks * panel::strip_chunk_bytes(format);
                     let packed = Guarded::new(bytes, flush_end, 64);
-                    let job = PackJob { w: w.data, row_bytes: w.bytes / n, n, chunks, panel: packed.data };
+                    let job = PackJob { w: w.data, row_bytes: w.bytes / n, n, k, panel: packed.data };
                     // SAFETY: an available level; buffers of the sizes that the job says.
                     unsafe { pack_panel(job) };
                     let expected = expected_panel.get_or_insert_with(|| packed.bytes().to_vec());

@@ -27,7 +27,8 @@ impl Context {
         if operands.m == 0 || operands.rows.is_empty() {
             return Ok(());
         }
-        let kernels = Kernels::of(self.level, operands.tensor_type).ok_or(Error::Internal("no kernel at this level"))?;
+        let kernels =
+            Kernels::of(self.level, operands.tensor_type).ok_or(Error::Internal("no kernel at this level"))?;
         let _float_state = FloatState::standard();
         let work = operands.row_bytes.saturating_mul(operands.rows.len()).saturating_mul(operands.m);
         let product = Product { context: self, operands, parallel: parallel && work > ALONE };
@@ -209,17 +210,17 @@ impl Product<'_> {
         let o = self.operands;
         let chunks = o.k.div_ceil(CHUNK);
         let chunk_bytes = activations::chunk_bytes(panels.planes);
-        let block_bytes = o.row_bytes / chunks;
+        let weight_chunk_bytes = CHUNK / o.tensor_type.block_elements() * o.tensor_type.block_bytes();
         // SAFETY: all pointers stay inside of the checked operands, the packed activations and the buffer.
         unsafe {
             let sums = scratch.add(panel_bytes).cast::<f32>();
             for first in (0..chunks).step_by(panel::PANEL_CHUNKS) {
                 let count = (chunks - first).min(panel::PANEL_CHUNKS);
                 (panels.pack)(panel::PackJob {
-                    w: o.w[rows.start * o.row_bytes..rows.end * o.row_bytes].as_ptr().add(first * block_bytes),
+                    w: o.w[rows.start * o.row_bytes..rows.end * o.row_bytes].as_ptr().add(first * weight_chunk_bytes),
                     row_bytes: o.row_bytes,
                     n: rows.len(),
-                    chunks: count,
+                    k: (o.k - first * CHUNK).min(count * CHUNK),
                     panel: scratch,
                 });
                 for begin in (0..o.m).step_by(panel::SUM_ROWS) {

@@ -7,6 +7,7 @@ use gguffuse::gguf::{File, OpenOptions};
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A directory that is removed at the end of the test.
 struct Scratch(PathBuf);
@@ -38,9 +39,7 @@ fn open(path: impl AsRef<Path>) -> gguffuse::Result<File> {
 /// A file whose metadata is much longer than the first read.
 fn sample() -> Raw {
     (0..20_000)
-        .fold(Raw::new(3, 1, 20_000), |raw, index| {
-            raw.key(&format!("key.{index}"), STRING).string(b"value")
-        })
+        .fold(Raw::new(3, 1, 20_000), |raw, index| raw.key(&format!("key.{index}"), STRING).string(b"value"))
         .tensor("t", &[4], F32, 32)
         .pad(32)
         .data(48)
@@ -63,23 +62,10 @@ fn all_ways_of_opening_see_the_same() {
 fn what_is_not_a_regular_file_is_refused_and_never_waited_for() {
     let scratch = Scratch::new("kinds");
     let fifo = scratch.0.join("fifo");
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let socket = scratch.0.join("socket");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    for path in [
-        &scratch.0,
-        &fifo,
-        &socket,
-        Path::new("/dev/zero"),
-        Path::new("/dev/null"),
-        Path::new("a\0b"),
-    ] {
+    for path in [&scratch.0, &fifo, &socket, Path::new("/dev/zero"), Path::new("/dev/null"), Path::new("a\0b")] {
         let error = open(path).unwrap_err();
         assert!(matches!(error, Error::InvalidArgument(_)), "{path:?}: {error:?}");
     }
@@ -90,10 +76,7 @@ fn what_is_not_a_regular_file_is_refused_and_never_waited_for() {
     // An empty file, and one of /proc, which says that it has 0 bytes.
     for path in [scratch.file("empty", b""), "/proc/self/status".into()] {
         let error = open(&path).unwrap_err();
-        assert!(
-            matches!(error, Error::Truncated { offset: 0, .. }),
-            "{path:?}: {error:?}"
-        );
+        assert!(matches!(error, Error::Truncated { offset: 0, .. }), "{path:?}: {error:?}");
     }
 }
 
@@ -138,9 +121,8 @@ fn files_are_closed() {
     let scratch = Scratch::new("descriptors");
     let path = scratch.file("a.gguf", &sample().0);
     let descriptors = || {
-        let links = fs::read_dir("/proc/self/fd")
-            .unwrap()
-            .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        let links =
+            fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
         links.filter(|target| target.starts_with(&scratch.0)).count()
     };
     let file = open(&path).unwrap();
@@ -148,4 +130,45 @@ fn files_are_closed() {
     assert!(matches!(bad, Error::BadFormat { .. }));
     assert_eq!(descriptors(), 0, "the mapping needs no descriptor");
     drop(file);
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_opened() {
+    let scratch = Scratch::new("race");
+    let entries = |value: &[u8]| {
+        (0..5000).fold(Raw::new(3, 0, 5000), |raw, index| raw.key(&format!("key.{index}"), STRING).string(value)).0
+    };
+    let (a, b) = (entries(b"text"), entries(b"longer text"));
+    let path = scratch.file("a.gguf", &a);
+    let running = std::sync::atomic::AtomicBool::new(true);
+    let mut outcomes = [0u32, 0];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+            for bytes in [&b, &a].into_iter().cycle() {
+                file.set_len(100).unwrap();
+                file.seek(SeekFrom::Start(0)).unwrap();
+                file.write_all(bytes).unwrap();
+                if !running.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        // Until the race was both won and lost; on a busy machine that takes a while.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while outcomes.iter().sum::<u32>() < 1000 || outcomes.contains(&0) && Instant::now() < deadline {
+            match open(&path) {
+                Ok(file) => {
+                    assert_eq!(describe(&file), describe(&file));
+                    outcomes[0] += 1;
+                }
+                Err(error) => {
+                    assert!(!matches!(error, Error::Internal(_) | Error::Io { .. }), "{error:?}");
+                    outcomes[1] += 1;
+                }
+            }
+        }
+        running.store(false, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(!outcomes.contains(&0), "{outcomes:?}");
 }

@@ -1,7 +1,4 @@
 //! AVX2, FMA and F16C: the vocabulary on pairs of 32-byte registers. Knows no block type and no algorithm.
-//!
-//! `maddubs` adds two products in 16 bits: with digits of 8 bits and codes of at most 63 the sum is at most
-//! 2 * 63 * 128 = 16,128, so it never saturates.
 
 use super::{Isa, Level, Task};
 use crate::simd::{COLUMNS, LANES, Simd};
@@ -36,13 +33,116 @@ impl Simd for Token {
     type Scales = [__m256i; 2];
 
     #[inline(always)]
-    fn nibbles(self, bytes: &[u8; 32]) -> Self::Codes {
-        // SAFETY: the token; 32 bytes are read.
+    fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes {
+        // SAFETY: the token; 2 x 32 bytes are read from an array of 64.
         unsafe {
-            let packed = _mm256_loadu_si256(bytes.as_ptr().cast());
-            let mask = _mm256_set1_epi8(15);
-            [_mm256_and_si256(packed, mask), _mm256_and_si256(_mm256_srli_epi16::<4>(packed), mask)]
+            let low = bytes.as_ptr().cast::<__m256i>();
+            [_mm256_loadu_si256(low), _mm256_loadu_si256(low.add(1))]
         }
+    }
+
+    #[inline(always)]
+    fn join(self, low: &[u8; 32], high: &[u8; 32]) -> Self::Codes {
+        // SAFETY: the token; 32 bytes are read from each.
+        unsafe { [_mm256_loadu_si256(low.as_ptr().cast()), _mm256_loadu_si256(high.as_ptr().cast())] }
+    }
+
+    #[inline(always)]
+    fn nibbles(self, low: &[u8; 16], high: &[u8; 16]) -> Self::Codes {
+        // SAFETY: the token; 16 bytes are read from each.
+        unsafe {
+            let mask = _mm256_set1_epi8(15);
+            let (low, high) = (_mm_loadu_si128(low.as_ptr().cast()), _mm_loadu_si128(high.as_ptr().cast()));
+            [
+                _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16::<4>(low), low), mask),
+                _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16::<4>(high), high), mask),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn shift_right(self, codes: Self::Codes, low: u32, high: u32, mask: u8) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe {
+            let mask = _mm256_set1_epi8(mask as i8);
+            [
+                _mm256_and_si256(_mm256_srl_epi16(codes[0], _mm_cvtsi32_si128(low as i32)), mask),
+                _mm256_and_si256(_mm256_srl_epi16(codes[1], _mm_cvtsi32_si128(high as i32)), mask),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn shift_left(self, codes: Self::Codes, count: u32) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe {
+            let count = _mm_cvtsi32_si128(count as i32);
+            [_mm256_sll_epi16(codes[0], count), _mm256_sll_epi16(codes[1], count)]
+        }
+    }
+
+    #[inline(always)]
+    fn splat_codes(self, value: u8) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { [_mm256_set1_epi8(value as i8); 2] }
+    }
+
+    #[inline(always)]
+    fn and(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { [_mm256_and_si256(a[0], b[0]), _mm256_and_si256(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn or(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { [_mm256_xor_si256(a[0], b[0]), _mm256_xor_si256(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { [_mm256_add_epi8(a[0], b[0]), _mm256_add_epi8(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { [_mm256_sub_epi8(a[0], b[0]), _mm256_sub_epi8(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn look_up(self, codes: Self::Codes, table: &[u8; 16]) -> Self::Codes {
+        // SAFETY: the token; 16 bytes are read.
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            [_mm256_shuffle_epi8(table, codes[0]), _mm256_shuffle_epi8(table, codes[1])]
+        }
+    }
+
+    #[inline(always)]
+    fn bits(self, bits: u64) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe {
+            // Byte i of a half gets the byte of the word that holds its bit, then all other bits are taken off.
+            let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+            let low = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), spread);
+            let high = _mm256_shuffle_epi8(_mm256_set1_epi32((bits >> 32) as i32), spread);
+            [_mm256_cmpeq_epi8(_mm256_and_si256(low, bit), bit), _mm256_cmpeq_epi8(_mm256_and_si256(high, bit), bit)]
+        }
+    }
+
+    #[inline(always)]
+    fn groups(self, scales: [i8; 16]) -> Self::Groups {
+        // SAFETY: the token; 16 bytes are read.
+        unsafe { _mm_loadu_si128(scales.as_ptr().cast()) }
     }
 
     #[inline(always)]
@@ -112,12 +212,29 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn dot_scaled(self, acc: Self::Ints, codes: Self::Codes, x: Self::Codes, scales: Self::Scales) -> Self::Ints {
+    fn dot_scaled(
+        self,
+        acc: Self::Ints,
+        codes: Self::Codes,
+        x: Self::Codes,
+        scales: Self::Scales,
+        code_max: usize,
+    ) -> Self::Ints {
         // SAFETY: the token.
         unsafe {
-            let low = _mm256_madd_epi16(_mm256_maddubs_epi16(codes[0], x[0]), scales[0]);
-            let high = _mm256_madd_epi16(_mm256_maddubs_epi16(codes[1], x[1]), scales[1]);
-            [_mm256_add_epi32(acc[0], low), _mm256_add_epi32(acc[1], high)]
+            [
+                _mm256_add_epi32(acc[0], dot32(codes[0], x[0], scales[0], code_max)),
+                _mm256_add_epi32(acc[1], dot32(codes[1], x[1], scales[1], code_max)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn dot(self, codes: Self::Codes, x: Self::Codes, code_max: usize) -> Self::Ints {
+        // SAFETY: the token.
+        unsafe {
+            let ones = _mm256_set1_epi16(1);
+            [dot32(codes[0], x[0], ones, code_max), dot32(codes[1], x[1], ones, code_max)]
         }
     }
 
@@ -129,45 +246,26 @@ impl Simd for Token {
         steps: usize,
         code_max: usize,
     ) -> [[[Self::Ints; P]; M]; V] {
-        // Sums of two products are added up in 16 bits as long as they cannot overflow, then widened.
-        let narrow_steps = (i16::MAX as usize / (2 * 128 * code_max)).clamp(1, 8);
-        // SAFETY: the token; the caller guarantees `64 * steps` bytes behind `w`, `4 * steps` behind `x`.
+        // SAFETY: the token, and the caller's promise.
         unsafe {
-            let ones = _mm256_set1_epi16(1);
-            let mut wide = [[[self.zero(); P]; M]; V];
-            let mut begin = 0;
-            while begin < steps {
-                let end = (begin + narrow_steps).min(steps);
-                let mut narrow = [[[[_mm256_setzero_si256(); 2]; P]; M]; V];
-                for step in begin..end {
-                    for v in 0..V {
-                        let codes = w[v].add(step * COLUMNS).cast::<__m256i>();
-                        let codes = [_mm256_load_si256(codes), _mm256_load_si256(codes.add(1))];
-                        for m in 0..M {
-                            for p in 0..P {
-                                let four = x[m][p].add(4 * step).cast::<i32>().read_unaligned();
-                                let four = _mm256_set1_epi32(four);
-                                for half in 0..2 {
-                                    let pairs = _mm256_maddubs_epi16(codes[half], four);
-                                    narrow[v][m][p][half] = _mm256_add_epi16(narrow[v][m][p][half], pairs);
-                                }
-                            }
-                        }
-                    }
-                }
-                for v in 0..V {
-                    for m in 0..M {
-                        for p in 0..P {
-                            for half in 0..2 {
-                                let sums = _mm256_madd_epi16(narrow[v][m][p][half], ones);
-                                wide[v][m][p][half] = _mm256_add_epi32(wide[v][m][p][half], sums);
-                            }
-                        }
-                    }
-                }
-                begin = end;
+            if code_max <= 127 {
+                // Sums of two products are added up in 16 bits as long as they cannot overflow, then widened.
+                let narrow_steps = i16::MAX as usize / (2 * 128 * code_max);
+                return panel_dots::<P, M, V>(w, x, steps, narrow_steps, 127, 0, 1);
             }
-            wide
+            // The top bit apart: 2 * 127 * 128 fits in 16 bits.
+            let mut sums = panel_dots::<P, M, V>(w, x, steps, 1, 127, 0, 1);
+            let top = panel_dots::<P, M, V>(w, x, steps, 8, 1, 7, 128);
+            for v in 0..V {
+                for m in 0..M {
+                    for p in 0..P {
+                        for half in 0..2 {
+                            sums[v][m][p][half] = _mm256_add_epi32(sums[v][m][p][half], top[v][m][p][half]);
+                        }
+                    }
+                }
+            }
+            sums
         }
     }
 
@@ -181,6 +279,19 @@ impl Simd for Token {
     fn splat(self, value: f32) -> Self::Floats {
         // SAFETY: the token.
         unsafe { [_mm256_set1_ps(value); 2] }
+    }
+
+    #[inline(always)]
+    fn spread(self, groups: Self::Floats, quarter: usize) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe {
+            let first = 4 * (quarter % 2) as i32;
+            let (a, b) = (_mm_set1_epi32(first), _mm_set1_epi32(first + 1));
+            let low = _mm256_set_m128i(b, a);
+            let high = _mm256_add_epi32(low, _mm256_set1_epi32(2));
+            let half = groups[quarter / 2];
+            [_mm256_permutevar8x32_ps(half, low), _mm256_permutevar8x32_ps(half, high)]
+        }
     }
 
     #[inline(always)]
@@ -246,6 +357,86 @@ impl Simd for Token {
     fn prefetch(self, address: *const u8) {
         // SAFETY: a prefetch is a hint that never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+}
+
+/// `Simd::panel_dots` for the codes `(byte >> shift) & mask`, the sums times `factor`; `narrow_steps` steps are added up in
+/// 16 bits. All of these are constants after inlining.
+///
+/// # Safety
+/// The CPU has AVX2; `w[v]` points to `64 * steps` bytes aligned to 32, `x[m][p]` to `4 * steps`.
+#[inline(always)]
+unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
+    w: [*const u8; V],
+    x: [[*const i8; P]; M],
+    steps: usize,
+    narrow_steps: usize,
+    mask: u8,
+    shift: i32,
+    factor: i16,
+) -> [[[[__m256i; 2]; P]; M]; V] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (mask, shift) = (_mm256_set1_epi8(mask as i8), _mm_cvtsi32_si128(shift));
+        let factors = _mm256_set1_epi16(factor);
+        let mut wide = [[[[_mm256_setzero_si256(); 2]; P]; M]; V];
+        let mut begin = 0;
+        while begin < steps {
+            let end = (begin + narrow_steps).min(steps);
+            let mut narrow = [[[[_mm256_setzero_si256(); 2]; P]; M]; V];
+            for step in begin..end {
+                for v in 0..V {
+                    let codes = w[v].add(step * COLUMNS).cast::<__m256i>();
+                    let low = _mm256_and_si256(_mm256_srl_epi16(_mm256_load_si256(codes), shift), mask);
+                    let high = _mm256_and_si256(_mm256_srl_epi16(_mm256_load_si256(codes.add(1)), shift), mask);
+                    let codes = [low, high];
+                    for m in 0..M {
+                        for p in 0..P {
+                            let four = x[m][p].add(4 * step).cast::<i32>().read_unaligned();
+                            let four = _mm256_set1_epi32(four);
+                            for half in 0..2 {
+                                let pairs = _mm256_maddubs_epi16(codes[half], four);
+                                narrow[v][m][p][half] = _mm256_add_epi16(narrow[v][m][p][half], pairs);
+                            }
+                        }
+                    }
+                }
+            }
+            for v in 0..V {
+                for m in 0..M {
+                    for p in 0..P {
+                        for half in 0..2 {
+                            let sums = _mm256_madd_epi16(narrow[v][m][p][half], factors);
+                            wide[v][m][p][half] = _mm256_add_epi32(wide[v][m][p][half], sums);
+                        }
+                    }
+                }
+            }
+            begin = end;
+        }
+        wide
+    }
+}
+
+/// Eight sums of four products of codes and digits, times 16-bit scales that are the same for the two pairs of a four.
+///
+/// `maddubs` adds two products in 16 bits: with 8-bit digits that cannot saturate for codes of at most 127. Larger codes
+/// are taken apart into nibbles.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn dot32(codes: __m256i, x: __m256i, scales: __m256i, code_max: usize) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if code_max <= 127 {
+            return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), scales);
+        }
+        let mask = _mm256_set1_epi8(15);
+        let low = _mm256_maddubs_epi16(_mm256_and_si256(codes, mask), x);
+        let high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16::<4>(codes), mask), x);
+        let sixteen_times = _mm256_slli_epi16::<4>(scales);
+        _mm256_add_epi32(_mm256_madd_epi16(low, scales), _mm256_madd_epi16(high, sixteen_times))
     }
 }
 

@@ -35,13 +35,104 @@ impl Simd for Token {
     type Scales = __m512i;
 
     #[inline(always)]
-    fn nibbles(self, bytes: &[u8; 32]) -> Self::Codes {
-        // SAFETY: the token; 32 bytes are read.
+    fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes {
+        // SAFETY: the token; 64 bytes are read.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn join(self, low: &[u8; 32], high: &[u8; 32]) -> Self::Codes {
+        // SAFETY: the token; 32 bytes are read from each.
         unsafe {
-            let packed = _mm256_loadu_si256(bytes.as_ptr().cast());
-            let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(packed), _mm256_srli_epi16::<4>(packed));
-            _mm512_and_si512(both, _mm512_set1_epi8(15))
+            let low = _mm256_loadu_si256(low.as_ptr().cast());
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), _mm256_loadu_si256(high.as_ptr().cast()))
         }
+    }
+
+    #[inline(always)]
+    fn nibbles(self, low: &[u8; 16], high: &[u8; 16]) -> Self::Codes {
+        // SAFETY: the token; 16 bytes are read from each.
+        unsafe {
+            let low = _mm256_broadcastsi128_si256(_mm_loadu_si128(low.as_ptr().cast()));
+            let high = _mm256_broadcastsi128_si256(_mm_loadu_si128(high.as_ptr().cast()));
+            let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+            // The second and the fourth 16 bytes are shifted; 64-bit lanes, as what comes in from above is masked off.
+            let shifts = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
+            _mm512_and_si512(_mm512_srlv_epi64(both, shifts), _mm512_set1_epi8(15))
+        }
+    }
+
+    #[inline(always)]
+    fn shift_right(self, codes: Self::Codes, low: u32, high: u32, mask: u8) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe {
+            let (low, high) = (i64::from(low), i64::from(high));
+            let shifts = _mm512_setr_epi64(low, low, low, low, high, high, high, high);
+            _mm512_and_si512(_mm512_srlv_epi64(codes, shifts), _mm512_set1_epi8(mask as i8))
+        }
+    }
+
+    #[inline(always)]
+    fn shift_left(self, codes: Self::Codes, count: u32) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { _mm512_sll_epi16(codes, _mm_cvtsi32_si128(count as i32)) }
+    }
+
+    #[inline(always)]
+    fn splat_codes(self, value: u8) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { _mm512_set1_epi8(value as i8) }
+    }
+
+    #[inline(always)]
+    fn and(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { _mm512_and_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn or(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { _mm512_xor_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { _mm512_add_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { _mm512_sub_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    fn look_up(self, codes: Self::Codes, table: &[u8; 16]) -> Self::Codes {
+        // SAFETY: the token; 16 bytes are read.
+        unsafe {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm512_shuffle_epi8(table, codes)
+        }
+    }
+
+    #[inline(always)]
+    fn bits(self, bits: u64) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { _mm512_movm_epi8(bits) }
+    }
+
+    #[inline(always)]
+    fn groups(self, scales: [i8; 16]) -> Self::Groups {
+        // SAFETY: the token; 16 bytes are read.
+        unsafe { _mm_loadu_si128(scales.as_ptr().cast()) }
     }
 
     #[inline(always)]
@@ -96,11 +187,31 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn dot_scaled(self, acc: Self::Ints, codes: Self::Codes, x: Self::Codes, scales: Self::Scales) -> Self::Ints {
-        // The sum of four products fits in 16 bits, so the multiplication by the scale and the addition are one more VNNI
-        // instruction: the low halves of the lanes are multiplied, the high halves meet the zero of `scales`.
+    fn dot_scaled(
+        self,
+        acc: Self::Ints,
+        codes: Self::Codes,
+        x: Self::Codes,
+        scales: Self::Scales,
+        code_max: usize,
+    ) -> Self::Ints {
         // SAFETY: the token.
-        unsafe { _mm512_dpwssd_epi32(acc, _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, x), scales) }
+        unsafe {
+            let dots = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, x);
+            if 4 * code_max * 128 <= i16::MAX as usize {
+                // The sum of four products fits in 16 bits, so the multiplication by the scale and the addition are one more
+                // VNNI instruction: the low halves of the lanes are multiplied, the high halves meet the zero of `scales`.
+                return _mm512_dpwssd_epi32(acc, dots, scales);
+            }
+            let scales = _mm512_srai_epi32::<16>(_mm512_slli_epi32::<16>(scales));
+            _mm512_add_epi32(acc, _mm512_mullo_epi32(dots, scales))
+        }
+    }
+
+    #[inline(always)]
+    fn dot(self, codes: Self::Codes, x: Self::Codes, _code_max: usize) -> Self::Ints {
+        // SAFETY: the token.
+        unsafe { _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, x) }
     }
 
     #[inline(always)]
@@ -142,6 +253,15 @@ impl Simd for Token {
     fn splat(self, value: f32) -> Self::Floats {
         // SAFETY: the token.
         unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn spread(self, groups: Self::Floats, quarter: usize) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe {
+            let lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+            _mm512_permutexvar_ps(_mm512_add_epi32(lanes, _mm512_set1_epi32(4 * quarter as i32)), groups)
+        }
     }
 
     #[inline(always)]
