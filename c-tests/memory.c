@@ -150,6 +150,7 @@ int main(int argc, char **argv) {
     if (argc > 2 && strcmp(argv[2], "environment") == 0) {
         return run(1, NULL);
     }
+    CHECK(argc <= 2 || strcmp(argv[2], "pool") == 0);
     if (cap) {
         snprintf(level, sizeof level, "%s", cap);
         unsetenv("GGUFFUSE_MAX_ISA");

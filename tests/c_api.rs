@@ -45,14 +45,8 @@ fn build(program: &str, directory: &Path) -> Vec<Binary> {
     for standard in ["c11", "c++17"] {
         let object = directory.join(format!("{program}.{standard}.o"));
         let mut compile = compiler();
-        compile
-            .args(language(standard))
-            .args(STRICT)
-            .arg("-I")
-            .arg(Path::new(ROOT).join("include"));
-        compile
-            .arg("-c")
-            .arg(Path::new(ROOT).join("c-tests").join(program).with_extension("c"));
+        compile.args(language(standard)).args(STRICT).arg("-I").arg(Path::new(ROOT).join("include"));
+        compile.arg("-c").arg(Path::new(ROOT).join("c-tests").join(program).with_extension("c"));
         run(compile.arg("-o").arg(&object)).unwrap_or_else(|reason| panic!("{program} as {standard}: {reason}"));
         for linkage in ["shared", "static"] {
             let path = directory.join(format!("{program}.{standard}.{linkage}"));
@@ -60,10 +54,7 @@ fn build(program: &str, directory: &Path) -> Vec<Binary> {
             link.arg(&object).arg("-o").arg(&path);
             match linkage {
                 "shared" => {
-                    link.arg("-L")
-                        .arg(&shared)
-                        .arg("-lgguffuse")
-                        .arg(format!("-Wl,-rpath,{}", shared.display()));
+                    link.arg("-L").arg(&shared).arg("-lgguffuse").arg(format!("-Wl,-rpath,{}", shared.display()));
                     link.args(["-lpthread", "-lm"]);
                 }
                 _ => {
@@ -87,25 +78,13 @@ fn test(program: &str, more: &[&str]) {
             let name = level.name();
             let mut command = Command::new(&binary.path);
             // Cargo puts target/<profile> before everything: the rpath has to win.
-            command
-                .arg(&directory)
-                .env("GGUFFUSE_MAX_ISA", name)
-                .env_remove("LD_LIBRARY_PATH");
+            command.arg(&directory).args(more).env("GGUFFUSE_MAX_ISA", name).env_remove("LD_LIBRARY_PATH");
             let outcome = run(&mut command);
-            println!(
-                "{program}, {}, {name}: {}",
-                binary.how,
-                if outcome.is_ok() { "ok" } else { "FAILED" }
-            );
+            println!("{program}, {}, {name}: {}", binary.how, if outcome.is_ok() { "ok" } else { "FAILED" });
             failures.extend(outcome.err());
         }
     }
-    assert!(
-        failures.is_empty(),
-        "{} of the runs failed:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} of the runs failed:\n{}", failures.len(), failures.join("\n"));
     std::fs::remove_dir_all(directory).expect("removed");
 }
 

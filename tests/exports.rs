@@ -28,15 +28,8 @@ fn functions_of_the_header() -> BTreeSet<String> {
 
 #[test]
 fn the_functions_of_the_header_and_nothing_else() {
-    let symbols = text(
-        Command::new("nm")
-            .args(["-D", "--defined-only"])
-            .arg(library("libgguffuse.so")),
-    );
-    let exported: BTreeSet<_> = symbols
-        .lines()
-        .filter_map(|line| line.split_whitespace().last())
-        .collect();
+    let symbols = text(Command::new("nm").args(["-D", "--defined-only"]).arg(library("libgguffuse.so")));
+    let exported: BTreeSet<_> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
     let declared = functions_of_the_header();
     assert!(declared.len() >= 38, "{declared:?}");
     let declared: BTreeSet<_> = declared.iter().map(String::as_str).collect();
@@ -45,9 +38,7 @@ fn the_functions_of_the_header_and_nothing_else() {
 
 #[test]
 fn named_by_its_abi_and_never_unloaded() {
-    let version = HEADER
-        .lines()
-        .find_map(|line| line.strip_prefix("#define GGUFFUSE_ABI_VERSION "));
+    let version = HEADER.lines().find_map(|line| line.strip_prefix("#define GGUFFUSE_ABI_VERSION "));
     let soname = format!("[libgguffuse.so.{}]", version.expect("the constant"));
     let dynamic = text(Command::new("readelf").arg("-d").arg(library("libgguffuse.so")));
     let has = |tag: &str, value: &str| dynamic.lines().any(|line| line.contains(tag) && line.contains(value));

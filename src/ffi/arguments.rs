@@ -73,9 +73,7 @@ pub(super) unsafe fn bytes<'a>(pointer: *const c_void, length: usize, name: &'st
 
 /// No object is larger than `isize::MAX` bytes or wraps around the end of the address space: such a length is a mistake.
 pub(super) fn fits_in_memory<T>(pointer: *const T, length: usize, name: &'static str) -> Result<()> {
-    let bytes = length
-        .checked_mul(size_of::<T>())
-        .filter(|bytes| isize::try_from(*bytes).is_ok());
+    let bytes = length.checked_mul(size_of::<T>()).filter(|bytes| isize::try_from(*bytes).is_ok());
     match bytes.and_then(|bytes| pointer.addr().checked_add(bytes)) {
         Some(_) => Ok(()),
         None => Err(error!(InvalidArgument, "{name}: no memory has {length} elements")),
@@ -114,10 +112,7 @@ unsafe fn sized<T: Struct>(pointer: *const T, name: &'static str) -> Result<Call
     let size = unsafe { pointer.cast::<usize>().read() };
     let plausible = (size_of::<usize>()..=LARGEST_STRUCT).contains(&size) && size.is_multiple_of(align_of::<T>());
     if !plausible {
-        return Err(error!(
-            InvalidArgument,
-            "{name}: struct_size is {size}, set it to sizeof"
-        ));
+        return Err(error!(InvalidArgument, "{name}: struct_size is {size}, set it to sizeof"));
     }
     let known_bytes = size.min(size_of::<T>());
     // SAFETY: by this function's condition `size` bytes are there; `known_bytes` is no more than that.

@@ -147,11 +147,7 @@ fn silence_panics() {
             }
             thread.inside.get()
         });
-        let ours = || {
-            std::thread::current()
-                .name()
-                .is_some_and(|name| name.starts_with("gguffuse-"))
-        };
+        let ours = || std::thread::current().name().is_some_and(|name| name.starts_with("gguffuse-"));
         if !inside
             && !ours()
             && let Some(previous) = PREVIOUS.get()
@@ -276,23 +272,14 @@ mod tests {
             let long = format!("{}{}", "a".repeat(shift), "\u{1f980}".repeat(400));
             guard(|| Err(error!(InvalidArgument, "{long}")));
             let kept = text();
-            assert!(
-                long.starts_with(&kept) && kept.len() > TEXT_BYTES - 4,
-                "{} bytes",
-                kept.len()
-            );
+            assert!(long.starts_with(&kept) && kept.len() > TEXT_BYTES - 4, "{} bytes", kept.len());
         }
     }
 
     #[test]
     fn system_errors_are_named() {
         let source = std::io::Error::from_raw_os_error(2);
-        guard(|| {
-            Err(Error::Io {
-                action: "open the file",
-                source,
-            })
-        });
+        guard(|| Err(Error::Io { action: "open the file", source }));
         assert_eq!(text(), "cannot open the file: No such file or directory (os error 2)");
     }
 }

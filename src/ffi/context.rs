@@ -81,33 +81,20 @@ pub unsafe extern "C" fn gguffuse_context_new(
 /// NULL is OK. A context that is freed already gives GGUFFUSE_ERROR_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn gguffuse_context_free(context: *mut gguffuse_context) -> gguffuse_status {
-    guard(|| {
-        if context.is_null() {
-            Ok(())
-        } else {
-            CONTEXTS.close(context.addr())
-        }
-    })
+    guard(|| if context.is_null() { Ok(()) } else { CONTEXTS.close(context.addr()) })
 }
 
 /// The name of the instruction-set level that a context uses, as in "avx2": a static string. NULL if `context` is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn gguffuse_context_isa(context: *mut gguffuse_context) -> *const c_char {
-    guard_or(
-        |_| null(),
-        || Ok(lookup(context)?.isa().name_with_nul().as_ptr().cast()),
-    )
+    guard_or(|_| null(), || Ok(lookup(context)?.isa().name_with_nul().as_ptr().cast()))
 }
 
 /// The name of level `index` of the instruction-set levels that this machine and this library have, the lowest first:
 /// a static string, NULL for an index past the last.
 #[unsafe(no_mangle)]
 pub extern "C" fn gguffuse_isa_name(index: usize) -> *const c_char {
-    let name = || {
-        Ok(Level::available()
-            .get(index)
-            .map_or(null(), |level| level.name_with_nul().as_ptr().cast()))
-    };
+    let name = || Ok(Level::available().get(index).map_or(null(), |level| level.name_with_nul().as_ptr().cast()));
     guard_or(|_| null(), name)
 }
 
@@ -142,7 +129,5 @@ fn precision(number: u32) -> Result<Precision> {
         (GGUFFUSE_PRECISION_FAST, Precision::Fast),
     ];
     let found = NAMES.into_iter().find(|(name, _)| *name as u32 == number);
-    found
-        .map(|(_, precision)| precision)
-        .ok_or_else(|| error!(InvalidArgument, "options: precision {number} is none"))
+    found.map(|(_, precision)| precision).ok_or_else(|| error!(InvalidArgument, "options: precision {number} is none"))
 }

@@ -78,13 +78,8 @@ pub unsafe extern "C" fn gguffuse_file_open(
 ) -> gguffuse_status {
     guard(|| {
         // SAFETY: the caller's word for its pointers, as the header says.
-        let (path, options, out) = unsafe {
-            (
-                arguments::string(path, "path")?,
-                read_options(options)?,
-                Out::new(out, "out")?,
-            )
-        };
+        let (path, options, out) =
+            unsafe { (arguments::string(path, "path")?, read_options(options)?, Out::new(out, "out")?) };
         out.write(issue(gguf::File::open(path_of(path)?, &options)?)?);
         Ok(())
     })
@@ -106,13 +101,8 @@ pub unsafe extern "C" fn gguffuse_file_open_memory(
     guard(|| {
         // SAFETY: the caller's word for its pointers. `data` as 'static: it stays until the file is closed, the header
         // says, and the file hands nothing out that is used longer.
-        let (data, options, out) = unsafe {
-            (
-                arguments::bytes(data, size, "data")?,
-                read_options(options)?,
-                Out::new(out, "out")?,
-            )
-        };
+        let (data, options, out) =
+            unsafe { (arguments::bytes(data, size, "data")?, read_options(options)?, Out::new(out, "out")?) };
         out.write(issue(gguf::File::from_static(data, &options)?)?);
         Ok(())
     })
@@ -125,13 +115,7 @@ pub unsafe extern "C" fn gguffuse_file_open_memory(
 /// NULL is OK. A file that is closed already gives GGUFFUSE_ERROR_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn gguffuse_file_close(file: *mut gguffuse_file) -> gguffuse_status {
-    guard(|| {
-        if file.is_null() {
-            Ok(())
-        } else {
-            FILES.close(file.addr())
-        }
-    })
+    guard(|| if file.is_null() { Ok(()) } else { FILES.close(file.addr()) })
 }
 
 /// Version, counts and layout of a file.
@@ -163,10 +147,7 @@ fn issue(file: gguf::File) -> Result<*mut gguffuse_file> {
 /// # Safety
 /// As [`read_struct`].
 unsafe fn read_options(options: *const gguffuse_open_options) -> Result<gguf::OpenOptions> {
-    let defaults = gguffuse_open_options {
-        struct_size: size_of::<gguffuse_open_options>(),
-        max_metadata_bytes: 0,
-    };
+    let defaults = gguffuse_open_options { struct_size: size_of::<gguffuse_open_options>(), max_metadata_bytes: 0 };
     // SAFETY: the same condition.
     let given = unsafe { read_struct(options, defaults, "options") }?;
     let mut options = gguf::OpenOptions::default();
@@ -185,6 +166,5 @@ fn path_of(path: &CStr) -> Result<&Path> {
 #[cfg(not(unix))]
 fn path_of(path: &CStr) -> Result<&Path> {
     let path = path.to_str();
-    path.map(Path::new)
-        .map_err(|_| crate::error::error!(InvalidArgument, "path is not UTF-8"))
+    path.map(Path::new).map_err(|_| crate::error::error!(InvalidArgument, "path is not UTF-8"))
 }

@@ -123,16 +123,9 @@ impl<T> Table<T> {
             if state & USERS == USERS {
                 return Err(Error::OutOfMemory("the handle has 2^31 users"));
             }
-            match slot
-                .state
-                .compare_exchange_weak(state, state.wrapping_add(1), Acquire, Relaxed)
-            {
+            match slot.state.compare_exchange_weak(state, state.wrapping_add(1), Acquire, Relaxed) {
                 Ok(_) => {
-                    return Ok(Ref {
-                        table: self,
-                        slot,
-                        number,
-                    });
+                    return Ok(Ref { table: self, slot, number });
                 }
                 Err(now) => state = now,
             }
@@ -213,10 +206,7 @@ impl<T> Table<T> {
             let slot = self.slot(number)?;
             // Another thread may have taken the slot meanwhile; then this number is nonsense and the exchange fails.
             let next = slot.next_free.load(Relaxed);
-            match self
-                .free
-                .compare_exchange_weak(top, changed(top, next), Acquire, Acquire)
-            {
+            match self.free.compare_exchange_weak(top, changed(top, next), Acquire, Acquire) {
                 Ok(_) => return Some((slot, number)),
                 Err(now) => top = now,
             }
@@ -233,17 +223,12 @@ impl<T> Table<T> {
             let (segment, _) = place(number);
             self.provide_segment(segment)?;
             // Release: publishes the segment to those that see the new count. Only then is the slot ours.
-            match self
-                .issued
-                .compare_exchange_weak(number, number.wrapping_add(1), Release, Relaxed)
-            {
+            match self.issued.compare_exchange_weak(number, number.wrapping_add(1), Release, Relaxed) {
                 Ok(_) => break,
                 Err(now) => number = now,
             }
         }
-        let slot = self
-            .slot(number)
-            .ok_or(Error::Internal("the handle table lost a segment"))?;
+        let slot = self.slot(number).ok_or(Error::Internal("the handle table lost a segment"))?;
         Ok((slot, number))
     }
 

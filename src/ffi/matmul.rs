@@ -117,28 +117,15 @@ pub unsafe extern "C" fn gguffuse_matmul_rows(
 unsafe fn weights<'a>(r#type: u32, w: *const c_void, w_bytes: usize, n: usize, k: usize) -> Result<Weights<'a>> {
     // SAFETY: the same condition.
     let data = unsafe { arguments::bytes(w, w_bytes, "w") }?;
-    Ok(Weights {
-        tensor_type: TensorType::require(r#type)?,
-        n,
-        k,
-        data,
-    })
+    Ok(Weights { tensor_type: TensorType::require(r#type)?, n, k, data })
 }
 
 /// A tensor as a matrix: all dimensions but the first are rows.
 fn matrix<'a>(tensor: &Tensor<'a>) -> Result<Weights<'a>> {
     let [k, rows @ ..] = tensor.dims;
-    let n = rows
-        .into_iter()
-        .try_fold(1u64, u64::checked_mul)
-        .and_then(|n| usize::try_from(n).ok());
+    let n = rows.into_iter().try_fold(1u64, u64::checked_mul).and_then(|n| usize::try_from(n).ok());
     match (usize::try_from(k), n) {
-        (Ok(k), Some(n)) => Ok(Weights {
-            tensor_type: tensor.tensor_type,
-            n,
-            k,
-            data: tensor.data,
-        }),
+        (Ok(k), Some(n)) => Ok(Weights { tensor_type: tensor.tensor_type, n, k, data: tensor.data }),
         _ => Err(error!(Shape, "tensor {:?} is too large for this machine", tensor.name)),
     }
 }

@@ -196,11 +196,7 @@ pub unsafe extern "C" fn gguffuse_metadata_array_data(
         let write = |value: Value<'_>| {
             let array = value.as_array()?;
             let elements = array.data().ok_or_else(|| {
-                error!(
-                    TypeMismatch,
-                    "elements of type {} differ in size",
-                    array.element_type().name()
-                )
+                error!(TypeMismatch, "elements of type {} differ in size", array.element_type().name())
             })?;
             data.write(elements.as_ptr().cast());
             bytes.write(elements.len());
@@ -284,10 +280,7 @@ pub unsafe extern "C" fn gguffuse_metadata_element_string(
 fn find(file: &File, key: &CStr) -> Result<u64> {
     match key.to_str() {
         Ok(key) => file.find_metadata(key),
-        Err(_) => Err(error!(
-            NotFound,
-            "the key asked for isn't UTF-8, and every key in a file is"
-        )),
+        Err(_) => Err(error!(NotFound, "the key asked for isn't UTF-8, and every key in a file is")),
     }
 }
 
@@ -358,9 +351,7 @@ unsafe fn by_path<T>(
     // SAFETY: the same conditions.
     unsafe {
         let out = Out::new(out, "out")?;
-        with_path(file, index, path, path_length, |value| {
-            convert(value).map(|value| out.write(value))
-        })
+        with_path(file, index, path, path_length, |value| convert(value).map(|value| out.write(value)))
     }
 }
 
@@ -377,10 +368,7 @@ impl StringOut {
 
     fn write(self, string: Str<'_>) -> Result<()> {
         let with_nul = string.as_bytes_with_nul();
-        let length = with_nul
-            .len()
-            .checked_sub(1)
-            .ok_or(Error::Internal("a string without its NUL"))?;
+        let length = with_nul.len().checked_sub(1).ok_or(Error::Internal("a string without its NUL"))?;
         self.0.write(with_nul.as_ptr().cast());
         self.1.write(length);
         Ok(())
@@ -394,16 +382,9 @@ mod tests {
     #[test]
     fn constants_are_ggufs() {
         let numbers = include_str!("metadata.rs").lines().filter_map(|line| {
-            let (name, number) = line
-                .trim()
-                .strip_prefix("GGUFFUSE_METADATA_")?
-                .strip_suffix(',')?
-                .split_once(" = ")?;
-            let name = name
-                .to_lowercase()
-                .replace("uint", "u")
-                .replace("int", "i")
-                .replace("float", "f");
+            let (name, number) =
+                line.trim().strip_prefix("GGUFFUSE_METADATA_")?.strip_suffix(',')?.split_once(" = ")?;
+            let name = name.to_lowercase().replace("uint", "u").replace("int", "i").replace("float", "f");
             Some((name, number.parse().ok()?))
         });
         let expected = ValueType::ALL.iter().map(|t| (t.name().to_string(), t.id()));

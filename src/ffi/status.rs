@@ -120,11 +120,7 @@ pub extern "C" fn gguffuse_status_name(status: i32) -> *const c_char {
 /// still terminated. With `buffer` NULL or `capacity` 0 nothing is written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gguffuse_last_error(buffer: *mut c_char, capacity: usize) -> usize {
-    let room = if buffer.is_null() {
-        0
-    } else {
-        capacity.saturating_sub(1)
-    };
+    let room = if buffer.is_null() { 0 } else { capacity.saturating_sub(1) };
     let mut end = 0usize; // where the last character that is there in full ends, as far as it was seen
     let length = call::last_error(|index, byte| {
         if index <= room && byte & 0xc0 != 0x80 {
@@ -185,10 +181,7 @@ mod tests {
                 let text = CStr::from_bytes_until_nul(&buffer).expect("terminated");
                 assert_eq!(text.to_str(), Ok(&whole[..whole.floor_char_boundary(capacity - 1)]));
             }
-            assert!(
-                buffer[capacity..].iter().all(|byte| *byte == 0x55),
-                "overrun at {capacity}"
-            );
+            assert!(buffer[capacity..].iter().all(|byte| *byte == 0x55), "overrun at {capacity}");
         }
         // SAFETY: NULL is allowed.
         assert_eq!(unsafe { gguffuse_last_error(std::ptr::null_mut(), 9) }, whole.len() + 1);

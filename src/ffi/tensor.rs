@@ -96,10 +96,7 @@ pub unsafe extern "C" fn gguffuse_tensor_absolute_offset(
 fn find(file: &File, name: &CStr) -> Result<u64> {
     match name.to_str() {
         Ok(name) => file.find_tensor(name),
-        Err(_) => Err(error!(
-            NotFound,
-            "the tensor name asked for isn't UTF-8, and every name in a file is"
-        )),
+        Err(_) => Err(error!(NotFound, "the tensor name asked for isn't UTF-8, and every name in a file is")),
     }
 }
 
@@ -114,10 +111,6 @@ fn info(tensor: &Tensor<'_>) -> gguffuse_tensor_info {
         relative_offset: tensor.relative_offset,
         absolute_offset: tensor.absolute_offset,
         size_bytes: tensor.size_bytes,
-        data: if tensor.data.is_empty() {
-            null()
-        } else {
-            tensor.data.as_ptr().cast()
-        },
+        data: if tensor.data.is_empty() { null() } else { tensor.data.as_ptr().cast() },
     }
 }

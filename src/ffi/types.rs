@@ -149,9 +149,7 @@ pub unsafe extern "C" fn gguffuse_quantize(
 ) -> gguffuse_status {
     guard(|| {
         let tensor_type = TensorType::require(r#type)?;
-        let elements = rows
-            .checked_mul(k)
-            .ok_or_else(|| error!(Shape, "rows {rows} x k {k} is too large"))?;
+        let elements = rows.checked_mul(k).ok_or_else(|| error!(Shape, "rows {rows} x k {k} is too large"))?;
         // SAFETY: the caller's word for its pointers and lengths.
         let source = unsafe { arguments::slice(source, elements, "source") }?;
         let out = out.cast::<u8>();
@@ -160,7 +158,7 @@ pub unsafe extern "C" fn gguffuse_quantize(
         }
         // SAFETY: the caller's word, and no overlap with what we read.
         let out = unsafe { arguments::slice_mut(out, out_bytes, "out") }?;
-        blocks::quantize(tensor_type, source, rows, k, out)
+        blocks::quantize(tensor_type, source, rows, k, None, out)
     })
 }
 
@@ -173,11 +171,8 @@ mod tests {
         let constants: Vec<(String, u32)> = include_str!("types.rs")
             .lines()
             .filter_map(|line| {
-                let (name, number) = line
-                    .trim()
-                    .strip_prefix("GGUFFUSE_TYPE_")?
-                    .strip_suffix(',')?
-                    .split_once(" = ")?;
+                let (name, number) =
+                    line.trim().strip_prefix("GGUFFUSE_TYPE_")?.strip_suffix(',')?.split_once(" = ")?;
                 Some((name.to_lowercase(), number.parse().ok()?))
             })
             .collect();

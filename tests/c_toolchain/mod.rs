@@ -10,10 +10,7 @@ pub const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 /// The C compiler that `cc` finds for the target that the tests were built for.
 pub fn compiler() -> Command {
     let mut build = cc::Build::new();
-    build
-        .target(env!("GGUFFUSE_TARGET"))
-        .host(env!("GGUFFUSE_HOST"))
-        .opt_level(1);
+    build.target(env!("GGUFFUSE_TARGET")).host(env!("GGUFFUSE_HOST")).opt_level(1);
     build.cargo_metadata(false).warnings(false);
     build.get_compiler().to_command()
 }
@@ -32,11 +29,7 @@ pub fn library(name: &str) -> PathBuf {
     assert!(path.is_file(), "no {}: run by `cargo test`?", path.display());
     // Cargo links the test after the library: a library that is younger is from another build.
     let modified = |path: &Path| path.metadata().and_then(|data| data.modified()).expect("a time");
-    assert!(
-        modified(&path) <= modified(&executable),
-        "{} is of another build",
-        path.display()
-    );
+    assert!(modified(&path) <= modified(&executable), "{} is of another build", path.display());
     path
 }
 
