@@ -1,0 +1,167 @@
+/* Memory that runs out: the n-th allocation of a call fails, for every n, and every one from the n-th on. The call
+ * succeeds or says GGUFFUSE_ERROR_OUT_OF_MEMORY; nothing aborts, and what existed before still works. */
+#include "common.h"
+
+#if defined(__GLIBC__)
+
+#ifdef __cplusplus
+#define NOTHROW noexcept
+extern "C" {
+#else
+#define NOTHROW
+#endif
+void *__libc_malloc(size_t size) NOTHROW;
+void *__libc_calloc(size_t count, size_t size) NOTHROW;
+void *__libc_realloc(void *old, size_t size) NOTHROW;
+void *__libc_memalign(size_t alignment, size_t size) NOTHROW;
+
+/* Allocations until the first that fails, -1: none does; and how many fail. Changed by the thread that tests only. */
+static long countdown = -1, failures;
+
+static int fails(void) NOTHROW {
+    long left = __atomic_load_n(&countdown, __ATOMIC_RELAXED);
+    if (left < 0) {
+        return 0;
+    }
+    if (left > 0) {
+        __atomic_store_n(&countdown, left - 1, __ATOMIC_RELAXED);
+        return 0;
+    }
+    return __atomic_fetch_sub(&failures, 1, __ATOMIC_RELAXED) > 0;
+}
+
+void *malloc(size_t size) NOTHROW {
+    return fails() ? NULL : __libc_malloc(size);
+}
+void *calloc(size_t count, size_t size) NOTHROW {
+    return fails() ? NULL : __libc_calloc(count, size);
+}
+void *realloc(void *old, size_t size) NOTHROW {
+    return fails() ? NULL : __libc_realloc(old, size);
+}
+int posix_memalign(void **out, size_t alignment, size_t size) NOTHROW {
+    void *memory = fails() ? NULL : __libc_memalign(alignment, size);
+    if (!memory) {
+        return 12;
+    }
+    *out = memory;
+    return 0;
+}
+void *aligned_alloc(size_t alignment, size_t size) NOTHROW {
+    return fails() ? NULL : __libc_memalign(alignment, size);
+}
+#ifdef __cplusplus
+}
+#endif
+
+enum { N = 200, K = 512, M = 40 };
+
+typedef struct setting {
+    bytes raw;
+    uint32_t threads;
+    const char *max_isa;
+    float *x, *y, *expected;
+} setting;
+
+/* What is tested: `count` allocations fail, from number `first` on (-1: none). */
+static gguffuse_status everything(const setting *s, long first, long count) {
+    gguffuse_file *file = NULL;
+    gguffuse_context *context = NULL;
+    gguffuse_context_options options;
+    gguffuse_status status;
+    memset(&options, 0, sizeof options);
+    options.struct_size = sizeof options;
+    options.threads = s->threads;
+    options.max_isa = s->max_isa;
+    failures = count;
+    __atomic_store_n(&countdown, first, __ATOMIC_RELAXED);
+    status = gguffuse_file_open_memory(s->raw.data, s->raw.size, NULL, &file);
+    if (status == GGUFFUSE_OK) {
+        status = gguffuse_context_new(&options, &context);
+    }
+    if (status == GGUFFUSE_OK) {
+        status = gguffuse_matmul_tensor(context, file, 0, s->x, M * K, 0, M, s->y, M * N, 0);
+    }
+    __atomic_store_n(&countdown, -1, __ATOMIC_RELAXED);
+    if (context && status == GGUFFUSE_ERROR_OUT_OF_MEMORY) { /* the same objects, with memory */
+        gguffuse_status again = gguffuse_matmul_tensor(context, file, 0, s->x, M * K, 0, M, s->y, M * N, 0);
+        if (again != GGUFFUSE_OK || memcmp(s->y, s->expected, M * N * sizeof(float)) != 0) {
+            return GGUFFUSE_ERROR_INTERNAL;
+        }
+    }
+    if (gguffuse_context_free(context) != GGUFFUSE_OK || gguffuse_file_close(file) != GGUFFUSE_OK) {
+        return GGUFFUSE_ERROR_INTERNAL;
+    }
+    return status;
+}
+
+static int run(uint32_t threads, const char *max_isa) {
+    setting s;
+    builder b = new_builder();
+    uint64_t dims[2] = {K, N};
+    size_t size, i;
+    unsigned char *w = random_weights(GGUFFUSE_TYPE_Q4_K, N, K, 3, &size);
+    long first, refused = 0;
+    int way;
+    for (i = 0; i < 40; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "key %u", (unsigned)i);
+        add_key(&b, key, GGUFFUSE_METADATA_STRING);
+        put_string(&b.metadata, "text");
+    }
+    add_tensor(&b, "w", GGUFFUSE_TYPE_Q4_K, 2, dims, w, size);
+    s.raw = finish(&b, NULL);
+    s.threads = threads;
+    s.max_isa = max_isa;
+    s.x = floats(M * K);
+    s.y = floats(M * N);
+    s.expected = floats(M * N);
+    fill_normal(s.x, M * K, 4);
+    CHECK_OK(everything(&s, -1, 0));
+    memcpy(s.expected, s.y, M * N * sizeof(float));
+    for (way = 0; way < 2; way++) { /* one failure; all from here on */
+        for (first = 0; first < 200; first++) {
+            gguffuse_status status;
+            memset(s.y, 0, M * N * sizeof(float));
+            status = everything(&s, first, way ? 1000000 : 1);
+            CHECK(status == GGUFFUSE_OK || status == GGUFFUSE_ERROR_OUT_OF_MEMORY);
+            if (status == GGUFFUSE_OK) {
+                CHECK(memcmp(s.y, s.expected, M * N * sizeof(float)) == 0);
+            } else {
+                CHECK(strstr(last_error_text(), "memory"));
+                refused++;
+            }
+        }
+    }
+    CHECK(refused > 4);
+    free(w);
+    free(s.raw.data);
+    free(s.x);
+    free(s.y);
+    free(s.expected);
+    return 0;
+}
+
+/* A second argument: "pool", with a thread pool; "environment", with the level capped by the environment variable instead
+ * of by the context's option. */
+int main(int argc, char **argv) {
+    const char *cap = getenv("GGUFFUSE_MAX_ISA");
+    char level[32];
+    if (argc > 2 && strcmp(argv[2], "environment") == 0) {
+        return run(1, NULL);
+    }
+    CHECK(argc <= 2 || strcmp(argv[2], "pool") == 0);
+    if (cap) {
+        snprintf(level, sizeof level, "%s", cap);
+        unsetenv("GGUFFUSE_MAX_ISA");
+    }
+    return run(argc > 2 && strcmp(argv[2], "pool") == 0 ? 3 : 1, cap ? level : NULL);
+}
+
+#else
+
+int main(void) {
+    return 0; /* only this C library lets a program stand in for malloc by name */
+}
+
+#endif
