@@ -61,7 +61,11 @@ impl Reference {
             });
             joined.collect()
         });
-        Ok(Reference { rows, values, not_finite: counts?.iter().sum() })
+        Ok(Reference {
+            rows,
+            values,
+            not_finite: counts?.iter().sum(),
+        })
     }
 
     /// The errors of `y`, `[m][n]`.
@@ -71,7 +75,11 @@ impl Reference {
             for (row, truth) in self.rows.iter().zip(values) {
                 let difference = f64::from(y[row * n + column]) - truth;
                 // `max` would pass over a NaN.
-                largest = if difference.abs() <= largest { largest } else { difference.abs() };
+                largest = if difference.abs() <= largest {
+                    largest
+                } else {
+                    difference.abs()
+                };
                 largest_value = largest_value.max(truth.abs());
                 squares += difference * difference;
                 square_values += truth * truth;

@@ -59,7 +59,9 @@ pub fn text(opened: &Opened, reports: &[Report]) -> String {
         ));
         out.table(&levels(report));
         if !report.cases.iter().all(|case| case.same_bits) {
-            out.line(format_args!("BUG: the fused product's bits depend on the number of threads."));
+            out.line(format_args!(
+                "BUG: the fused product's bits depend on the number of threads."
+            ));
         }
     }
     out.line(format_args!(""));
@@ -73,7 +75,13 @@ pub fn text(opened: &Opened, reports: &[Report]) -> String {
 }
 
 fn place(out: &mut Lines, report: &Report) {
-    let Report { name, tensor_type, k, n, .. } = report;
+    let Report {
+        name,
+        tensor_type,
+        k,
+        n,
+        ..
+    } = report;
     out.line(format_args!(
         "tensor                {name}, [{k}, {n}] {}",
         tensor_type.to_uppercase()
