@@ -16,6 +16,8 @@
 //! - [`matmul`]: shape checks, precision, splitting, the thread pool.
 //! - `ffi`: the C boundary (`include/gguffuse.h`), the only `extern "C"`.
 
+#![warn(missing_docs)]
+
 pub mod blocks;
 pub mod error;
 pub mod gguf;

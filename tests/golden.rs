@@ -48,7 +48,7 @@ fn quantising_is_not_worse_than_ggml() {
         let source = floats(&format!("{name}.source.f32"));
         let ggml = rmse(&floats(&format!("{name}.quantized.f32")), &source);
         let mut blocks = vec![0; tensor_type.row_size(source.len() as u64).unwrap() as usize];
-        blocks::quantize(tensor_type, &source, 1, source.len(), &mut blocks).unwrap();
+        blocks::quantize(tensor_type, &source, 1, source.len(), None, &mut blocks).unwrap();
         let mut values = vec![0.0; source.len()];
         blocks::dequantize(tensor_type, &blocks, &mut values).unwrap();
         let ours = rmse(&values, &source);

@@ -1,6 +1,8 @@
 //! F32 and F16: one element per block, no scale. Knows no ISA.
 
-use super::{Block, TensorType};
+use super::{Block, FloatWeight, TensorType};
+use crate::simd::{LANES, Simd};
+use half::f16;
 
 /// One little-endian f32 weight.
 #[derive(Clone, Copy, Debug)]
@@ -18,25 +20,39 @@ const _: () = assert!(size_of::<F16>() == TensorType::F16.block_bytes());
 // SAFETY: an array of bytes: alignment 1, no padding, any bits are valid.
 unsafe impl Block for F32 {
     const TYPE: TensorType = TensorType::F32;
+    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(|values, _| F32(values[0].to_le_bytes()));
 
     fn dequantize(&self, out: &mut [f32]) {
         out[0] = f32::from_le_bytes(self.0);
-    }
-
-    fn quantize(values: &[f32]) -> Self {
-        F32(values[0].to_le_bytes())
     }
 }
 
 // SAFETY: an array of bytes: alignment 1, no padding, any bits are valid.
 unsafe impl Block for F16 {
     const TYPE: TensorType = TensorType::F16;
+    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(|values, _| F16(f16::from_f32(values[0]).to_le_bytes()));
 
     fn dequantize(&self, out: &mut [f32]) {
-        out[0] = half::f16::from_le_bytes(self.0).to_f32();
+        out[0] = f16::from_le_bytes(self.0).to_f32();
     }
+}
 
-    fn quantize(values: &[f32]) -> Self {
-        F16(half::f16::from_f32(values[0]).to_le_bytes())
+impl FloatWeight for F32 {
+    const ZERO: Self = F32([0; 4]);
+
+    #[inline(always)]
+    fn floats<S: Simd>(s: S, weights: &[Self; LANES]) -> S::Floats {
+        // SAFETY: `F32` is `repr(C)` over four bytes: 16 of them are 16 f32 in little-endian order, read unaligned.
+        s.load_floats(&unsafe { weights.as_ptr().cast::<[f32; LANES]>().read_unaligned() })
+    }
+}
+
+impl FloatWeight for F16 {
+    const ZERO: Self = F16([0; 2]);
+
+    #[inline(always)]
+    fn floats<S: Simd>(s: S, weights: &[Self; LANES]) -> S::Floats {
+        // SAFETY: `F16` is `repr(C)` over two bytes with alignment 1, like `[u8; 2]`.
+        s.f16_floats(unsafe { &*weights.as_ptr().cast::<[[u8; 2]; LANES]>() })
     }
 }

@@ -9,7 +9,7 @@ pub use float::{F16, F32};
 pub use q4_k::Q4K;
 
 use crate::error::{Result, error};
-use crate::simd::Simd;
+use crate::simd::{LANES, Simd};
 
 /// Number, name, elements and bytes per block of every live ggml type.
 /// Source: ggml.h and ggml-common.h of ggml 0.25.3 (MIT).
@@ -106,13 +106,39 @@ impl TensorType {
     }
 
     /// Whether [`crate::matmul::Context::matmul`] multiplies by weights of this type.
-    pub const fn can_matmul(self) -> bool {
-        matches!(self, TensorType::F32 | TensorType::F16 | TensorType::Q4_K)
+    pub fn can_matmul(self) -> bool {
+        struct CanMatmul;
+        impl Visitor for CanMatmul {
+            type Output = bool;
+            fn block<B: Block>(self) -> bool {
+                false
+            }
+            fn float<B: FloatWeight>(self) -> bool {
+                true
+            }
+            fn affine<A: Affine>(self) -> bool {
+                true
+            }
+        }
+        with_block(self, CanMatmul).unwrap_or(false)
     }
 
     /// Whether [`quantize`] makes blocks of this type.
-    pub const fn can_quantize(self) -> bool {
-        matches!(self, TensorType::F32 | TensorType::F16 | TensorType::Q4_K)
+    pub fn can_quantize(self) -> bool {
+        struct CanQuantize;
+        impl Visitor for CanQuantize {
+            type Output = bool;
+            fn block<B: Block>(self) -> bool {
+                B::QUANTIZE.is_some()
+            }
+            fn float<B: FloatWeight>(self) -> bool {
+                self.block::<B>()
+            }
+            fn affine<A: Affine>(self) -> bool {
+                self.block::<A>()
+            }
+        }
+        with_block(self, CanQuantize).unwrap_or(false)
     }
 
     /// Bytes of a row of `k` elements. `k` must be a multiple of the block size; the size must fit in 64 bits.
@@ -140,11 +166,45 @@ pub unsafe trait Block: Copy + 'static {
     /// The ggml type that consists of these blocks.
     const TYPE: TensorType;
 
+    /// Makes the block whose dequantised values are near the given ones, in the sense of the smallest sum of squared
+    /// errors weighted by `importance`; both have the block's element count. Values are finite. `None` where the
+    /// type has no quantiser.
+    const QUANTIZE: Option<fn(values: &[f32], importance: &[f32]) -> Self> = None;
+
     /// Writes the block's values, in ggml's order and with ggml's bits. `out.len()` is the block's element count.
     fn dequantize(&self, out: &mut [f32]);
+}
 
-    /// Makes the block whose dequantised values are near `values`; NaN counts as 0 and infinities as the largest value.
-    fn quantize(values: &[f32]) -> Self;
+/// What is to be done with a type once it is known which: see [`with_block`].
+pub(crate) trait Visitor {
+    /// What comes of it.
+    type Output;
+
+    /// A type that is dequantised but never multiplied by.
+    fn block<B: Block>(self) -> Self::Output;
+    /// Float weights.
+    fn float<B: FloatWeight>(self) -> Self::Output;
+    /// Quantised weights.
+    fn affine<A: Affine>(self) -> Self::Output;
+}
+
+/// The one place where a type's number becomes a Rust type. `None` for types that have no code here.
+pub(crate) fn with_block<V: Visitor>(tensor_type: TensorType, visitor: V) -> Option<V::Output> {
+    Some(match tensor_type {
+        TensorType::F32 => visitor.float::<F32>(),
+        TensorType::F16 => visitor.float::<F16>(),
+        TensorType::Q4_K => visitor.affine::<Q4K>(),
+        _ => return None,
+    })
+}
+
+/// A float type as the kernels read it.
+pub(crate) trait FloatWeight: Block {
+    /// What fills up a last vector: the weight 0.
+    const ZERO: Self;
+
+    /// 16 weights as f32.
+    fn floats<S: Simd>(s: S, weights: &[Self; LANES]) -> S::Floats;
 }
 
 /// A type whose weights are `w = d * scale[g] * code - min[g]`: unsigned codes of at most 7 bits, integer scales within i8,
@@ -194,69 +254,104 @@ pub fn as_blocks_mut<B: Block>(bytes: &mut [u8]) -> &mut [B] {
 /// `UnsupportedType` where the type has no dequantiser; `Shape` where `source` is not a whole number of blocks;
 /// `BufferTooSmall` where `out` holds fewer elements than `source` has. Elements of `out` past them are not touched.
 pub fn dequantize(tensor_type: TensorType, source: &[u8], out: &mut [f32]) -> Result<()> {
-    fn blocks<B: Block>(source: &[u8], out: &mut [f32]) {
-        let elements = B::TYPE.block_elements();
-        for (block, values) in as_blocks::<B>(source).iter().zip(out.chunks_exact_mut(elements)) {
-            block.dequantize(values);
+    struct Dequantize<'a>(&'a [u8], &'a mut [f32]);
+    impl Visitor for Dequantize<'_> {
+        type Output = ();
+        fn block<B: Block>(self) {
+            let elements = B::TYPE.block_elements();
+            for (block, values) in as_blocks::<B>(self.0).iter().zip(self.1.chunks_exact_mut(elements)) {
+                block.dequantize(values);
+            }
+        }
+        fn float<B: FloatWeight>(self) {
+            self.block::<B>();
+        }
+        fn affine<A: Affine>(self) {
+            self.block::<A>();
         }
     }
-    if !source.len().is_multiple_of(tensor_type.block_bytes()) {
-        return Err(error!(
-            Shape,
-            "{} bytes are not a whole number of {} blocks of {} bytes",
-            source.len(),
-            tensor_type.name(),
-            tensor_type.block_bytes()
-        ));
+    let bytes = tensor_type.block_bytes();
+    if !source.len().is_multiple_of(bytes) {
+        let name = tensor_type.name();
+        return Err(error!(Shape, "{} bytes are no whole number of {name} blocks of {bytes}", source.len()));
     }
-    let elements = source.len() / tensor_type.block_bytes() * tensor_type.block_elements();
+    let elements = source.len() / bytes * tensor_type.block_elements();
     if out.len() < elements {
-        return Err(error!(
-            BufferTooSmall,
-            "out holds {} elements, {elements} are needed",
-            out.len()
-        ));
+        return Err(error!(BufferTooSmall, "out holds {} elements, {elements} are needed", out.len()));
     }
-    match tensor_type {
-        TensorType::F32 => blocks::<F32>(source, out),
-        TensorType::F16 => blocks::<F16>(source, out),
-        TensorType::Q4_K => blocks::<Q4K>(source, out),
-        _ => return Err(error!(UnsupportedType, "{} has no dequantiser", tensor_type.name())),
-    }
-    Ok(())
+    with_block(tensor_type, Dequantize(source, out))
+        .ok_or_else(|| error!(UnsupportedType, "{} has no dequantiser", tensor_type.name()))
 }
 
-/// Quantises `source`, `rows` x `k` row-major, into `out`.
+/// Quantises `source`, `rows` x `k` row-major, into `out`: the first `rows` rows of blocks. NaN counts as 0 and infinities
+/// as the largest finite values. `importance`, where given, has one weight per column (`k` of them): the squared errors
+/// of a column count that much.
 ///
 /// # Errors
-/// `UnsupportedType` where the type has no quantiser; `Shape` where `k` is not a multiple of the block or `rows * k` is
-/// not `source.len()`; `BufferTooSmall` where `out` is shorter than `rows` rows.
-pub fn quantize(tensor_type: TensorType, source: &[f32], rows: usize, k: usize, out: &mut [u8]) -> Result<()> {
-    fn blocks<B: Block>(source: &[f32], out: &mut [u8]) {
-        let elements = B::TYPE.block_elements();
-        for (block, values) in as_blocks_mut::<B>(out).iter_mut().zip(source.chunks_exact(elements)) {
-            *block = B::quantize(values);
-        }
+/// `UnsupportedType` where the type has no quantiser; `Shape` where `k` is not a multiple of the block, or `source` or
+/// `importance` has another length; `BufferTooSmall` where `out` is shorter than `rows` rows.
+pub fn quantize(
+    tensor_type: TensorType,
+    source: &[f32],
+    rows: usize,
+    k: usize,
+    importance: Option<&[f32]>,
+    out: &mut [u8],
+) -> Result<()> {
+    let unsupported = || error!(UnsupportedType, "{} has no quantiser", tensor_type.name());
+    if !tensor_type.can_quantize() {
+        return Err(unsupported());
     }
+    let row_bytes = tensor_type.row_size(k as u64)?;
     if rows.checked_mul(k) != Some(source.len()) {
-        return Err(error!(
-            Shape,
-            "rows {rows} x k {k} is not the source's {} elements",
-            source.len()
-        ));
+        return Err(error!(Shape, "rows {rows} x k {k} is not the source's {} elements", source.len()));
     }
-    let row = tensor_type.row_size(k as u64)?;
-    let needed = row
-        .checked_mul(rows as u64)
-        .and_then(|bytes| usize::try_from(bytes).ok());
+    if let Some(importance) = importance
+        && importance.len() != k
+    {
+        return Err(error!(Shape, "importance has {} elements, k is {k}", importance.len()));
+    }
+    let needed = row_bytes.checked_mul(rows as u64).and_then(|bytes| usize::try_from(bytes).ok());
     let Some(out) = needed.and_then(|needed| out.get_mut(..needed)) else {
-        return Err(error!(BufferTooSmall, "{rows} rows of {row} bytes do not fit in out"));
+        return Err(error!(BufferTooSmall, "{rows} rows of {row_bytes} bytes do not fit in out"));
     };
-    match tensor_type {
-        TensorType::F32 => blocks::<F32>(source, out),
-        TensorType::F16 => blocks::<F16>(source, out),
-        TensorType::Q4_K => blocks::<Q4K>(source, out),
-        _ => return Err(error!(UnsupportedType, "{} has no quantiser", tensor_type.name())),
+    with_block(tensor_type, Quantize { source, k, importance, out }).flatten().ok_or_else(unsupported)
+}
+
+struct Quantize<'a> {
+    source: &'a [f32],
+    k: usize,
+    importance: Option<&'a [f32]>,
+    out: &'a mut [u8],
+}
+
+impl Visitor for Quantize<'_> {
+    type Output = Option<()>;
+
+    fn block<B: Block>(self) -> Option<()> {
+        /// The most elements of a block.
+        const LARGEST: usize = 256;
+        let quantize = B::QUANTIZE?;
+        let elements = B::TYPE.block_elements();
+        let mut values = [0.0; LARGEST];
+        let values = &mut values[..elements];
+        let blocks = as_blocks_mut::<B>(self.out).iter_mut().zip(self.source.chunks_exact(elements));
+        for (index, (block, source)) in blocks.enumerate() {
+            for (value, source) in values.iter_mut().zip(source) {
+                *value = if source.is_nan() { 0.0 } else { source.clamp(f32::MIN, f32::MAX) };
+            }
+            let column = index * elements % self.k;
+            let importance = self.importance.map_or(&[1.0; LARGEST][..elements], |all| &all[column..][..elements]);
+            *block = quantize(values, importance);
+        }
+        Some(())
     }
-    Ok(())
+
+    fn float<B: FloatWeight>(self) -> Option<()> {
+        self.block::<B>()
+    }
+
+    fn affine<A: Affine>(self) -> Option<()> {
+        self.block::<A>()
+    }
 }

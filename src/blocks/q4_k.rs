@@ -12,7 +12,7 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
 
-use super::fit::{Fit, code, finite, inverse, super_scale};
+use super::fit::{Fit, code, inverse, super_scale};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
@@ -48,6 +48,7 @@ impl Q4K {
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Q4K {
     const TYPE: TensorType = TensorType::Q4_K;
+    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q4K::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();
@@ -65,34 +66,31 @@ unsafe impl Block for Q4K {
             }
         }
     }
+}
 
-    fn quantize(values: &[f32]) -> Self {
-        let values: [f32; 256] = std::array::from_fn(|i| finite(values[i]));
-        let groups = values.as_chunks::<32>().0;
-
+impl Q4K {
+    fn quantize(values: &[f32], importance: &[f32]) -> Self {
+        let groups = || values.as_chunks::<32>().0.iter().zip(importance.as_chunks::<32>().0);
         let mut fits = [Fit::default(); 8];
-        for (fit, group) in fits.iter_mut().zip(groups) {
-            *fit = Fit::of(group, 15.0);
+        for (fit, (values, importance)) in fits.iter_mut().zip(groups()) {
+            *fit = Fit::of(values, importance, 15.0);
         }
         let d = super_scale(fits.iter().map(|fit| fit.scale));
         let dmin = super_scale(fits.iter().map(|fit| fit.min));
         let (d_value, dmin_value) = (d.to_f32(), dmin.to_f32());
 
-        let mut block =
-            Q4K { d: d.to_le_bytes(), dmin: dmin.to_le_bytes(), scales: [0; 12], codes: [[0; 32]; 4] };
-        for (g, (fit, group)) in fits.iter().zip(groups).enumerate() {
-            let (scale, min) = best_neighbours(group, fit, d_value, dmin_value);
+        let mut block = Q4K { d: d.to_le_bytes(), dmin: dmin.to_le_bytes(), scales: [0; 12], codes: [[0; 32]; 4] };
+        for (g, (fit, (values, importance))) in fits.iter().zip(groups()).enumerate() {
+            let (scale, min) = fit.nearest_integers(values, importance, 15.0, d_value, dmin_value, 63.0);
             block.set_scale_and_min(g, scale, min);
             let (scale, min) = (d_value * f32::from(scale), dmin_value * f32::from(min));
-            for (byte, value) in block.codes[g / 2].iter_mut().zip(group) {
+            for (byte, value) in block.codes[g / 2].iter_mut().zip(values) {
                 *byte |= (code(*value, inverse(scale), min, 15.0) as u8) << (4 * (g % 2));
             }
         }
         block
     }
-}
 
-impl Q4K {
     fn set_scale_and_min(&mut self, g: usize, scale: u8, min: u8) {
         if g < 4 {
             self.scales[g] |= scale;
@@ -103,29 +101,6 @@ impl Q4K {
             self.scales[g] |= min >> 4 << 6;
         }
     }
-}
-
-/// The 6-bit scale and min of a group, among the nearest to the fit and their neighbours, whose best codes have the
-/// smallest error. ggml takes the nearest, which is not always the best after `d` and `dmin` were rounded.
-fn best_neighbours(group: &[f32; 32], fit: &Fit, d: f32, dmin: f32) -> (u8, u8) {
-    let nearest = |value: f32, unit: f32| (value * inverse(unit) + 0.5).clamp(0.0, 63.0) as u8;
-    let neighbours = |near: u8| near.saturating_sub(1)..=(near + 1).min(63);
-    let mut best = (f32::INFINITY, 0, 0);
-    for scale in neighbours(nearest(fit.scale, d)) {
-        for min in neighbours(nearest(fit.min, dmin)) {
-            let (step, offset) = (d * f32::from(scale), dmin * f32::from(min));
-            let inverse = inverse(step);
-            let mut error = 0.0;
-            for value in group {
-                let difference = step * code(*value, inverse, offset, 15.0) - offset - value;
-                error += difference * difference;
-            }
-            if error < best.0 {
-                best = (error, scale, min);
-            }
-        }
-    }
-    (best.1, best.2)
 }
 
 impl Affine for Q4K {

@@ -68,13 +68,7 @@ pub(super) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// A cursor at byte 0 that never goes further than `limit`.
     pub(super) fn new(input: Input<'a>, limit: u64) -> Self {
-        Cursor {
-            input,
-            limit: limit.min(HARD_LIMIT),
-            copy: Vec::new(),
-            position: 0,
-            item: Item::Header,
-        }
+        Cursor { input, limit: limit.min(HARD_LIMIT), copy: Vec::new(), position: 0, item: Item::Header }
     }
 
     /// Byte offset in the file of the next read.
@@ -158,10 +152,7 @@ impl<'a> Cursor<'a> {
         if position.saturating_add(N) > self.copy.len() {
             self.grow(N as u64, what)?;
         }
-        let bytes = self
-            .copy
-            .get_mut(position..)
-            .and_then(|rest| rest.first_chunk_mut::<N>());
+        let bytes = self.copy.get_mut(position..).and_then(|rest| rest.first_chunk_mut::<N>());
         let bytes = bytes.ok_or(OUTSIDE)?;
         let before = *bytes;
         turn(bytes);
@@ -182,17 +173,13 @@ impl<'a> Cursor<'a> {
     /// The next u32, turned around in the copy (see the top of this file). The caller limits it to less than 2^24.
     #[inline]
     pub(super) fn framing_u32(&mut self, what: &str) -> Result<u32> {
-        Ok(u32::from_le_bytes(
-            self.next(what, |bytes: &mut [u8; 4]| bytes.reverse())?,
-        ))
+        Ok(u32::from_le_bytes(self.next(what, |bytes: &mut [u8; 4]| bytes.reverse())?))
     }
 
     /// The next u64, turned around in the copy (see the top of this file). The caller limits it to less than 2^56.
     #[inline]
     pub(super) fn framing_u64(&mut self, what: &str) -> Result<u64> {
-        Ok(u64::from_le_bytes(
-            self.next(what, |bytes: &mut [u8; 8]| bytes.reverse())?,
-        ))
+        Ok(u64::from_le_bytes(self.next(what, |bytes: &mut [u8; 8]| bytes.reverse())?))
     }
 
     /// Goes over the next `bytes` bytes and returns them.
@@ -255,10 +242,7 @@ const OUTSIDE: Error = Error::Internal("a position outside of the metadata");
 /// The N bytes at `position` of the copy.
 #[inline]
 pub(super) fn array_at<const N: usize>(copy: &[u8], position: usize) -> Result<[u8; N]> {
-    copy.get(position..)
-        .and_then(|rest| rest.first_chunk())
-        .copied()
-        .ok_or(OUTSIDE)
+    copy.get(position..).and_then(|rest| rest.first_chunk()).copied().ok_or(OUTSIDE)
 }
 
 /// The framing u32 at `position` of the copy.

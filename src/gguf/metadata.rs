@@ -134,9 +134,7 @@ impl Metadata {
 
     fn record(&self, index: u64) -> Result<u32> {
         let count = self.count();
-        self.names
-            .get(index)
-            .ok_or_else(|| error!(NotFound, "metadata entry {index} of {count}"))
+        self.names.get(index).ok_or_else(|| error!(NotFound, "metadata entry {index} of {count}"))
     }
 
     /// The key of entry `index`.
@@ -164,13 +162,9 @@ impl Metadata {
         let (value_type, position) = self.locate(copy, index)?;
         let mut checkpoints: &[u32] = &[];
         if value_type == ValueType::Array {
-            let found = self
-                .checkpointed
-                .binary_search_by_key(&position, |entry| entry.array as usize);
-            if let Some((entry, rest)) = found
-                .ok()
-                .and_then(|at| self.checkpointed.get(at..))
-                .and_then(<[_]>::split_first)
+            let found = self.checkpointed.binary_search_by_key(&position, |entry| entry.array as usize);
+            if let Some((entry, rest)) =
+                found.ok().and_then(|at| self.checkpointed.get(at..)).and_then(<[_]>::split_first)
             {
                 let end = rest.first().map_or(self.checkpoints.len(), |next| next.first as usize);
                 checkpoints = self.checkpoints.get(entry.first as usize..end).unwrap_or_default();

@@ -45,9 +45,7 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions {
-            max_metadata_bytes: 256 << 20,
-        }
+        OpenOptions { max_metadata_bytes: 256 << 20 }
     }
 }
 
@@ -103,22 +101,8 @@ impl File {
     }
 
     fn new(source: Source, size_bytes: u64, parsed: Parsed) -> File {
-        let Parsed {
-            version,
-            data,
-            copy,
-            metadata,
-            tensors,
-        } = parsed;
-        File {
-            source,
-            size_bytes,
-            version,
-            data,
-            copy,
-            metadata,
-            tensors,
-        }
+        let Parsed { version, data, copy, metadata, tensors } = parsed;
+        File { source, size_bytes, version, data, copy, metadata, tensors }
     }
 
     /// Version of the format: 2 or 3.
@@ -154,8 +138,7 @@ impl File {
 
     /// Tensor `index`, in file order; `NotFound` past the end.
     pub fn tensor(&self, index: u64) -> Result<Tensor<'_>> {
-        self.tensors
-            .get(&self.copy, self.source.bytes(), self.data.start, index)
+        self.tensors.get(&self.copy, self.source.bytes(), self.data.start, index)
     }
 
     /// Index of the tensor called `name`, else `NotFound`. Takes logarithmic time.
@@ -175,10 +158,7 @@ impl File {
 
     /// Key and value of metadata entry `index`, in file order; `NotFound` past the end.
     pub fn metadata(&self, index: u64) -> Result<(&str, Value<'_>)> {
-        Ok((
-            self.metadata.key(&self.copy, index)?,
-            self.metadata.value(&self.copy, index)?,
-        ))
+        Ok((self.metadata.key(&self.copy, index)?, self.metadata.value(&self.copy, index)?))
     }
 
     /// Key of metadata entry `index` and one NUL. For C: the pointer stays valid as long as the file is open.
@@ -214,11 +194,7 @@ fn parse(input: Input<'_>, options: &OpenOptions) -> Result<Parsed> {
     let tensor_count = cursor.u64("the number of tensors")?;
     let metadata_count = cursor.u64("the number of metadata entries")?;
     cursor.check_count(tensor_count, tensor::SMALLEST_RECORD, "the declared number of tensors")?;
-    cursor.check_count(
-        metadata_count,
-        metadata::SMALLEST_ENTRY,
-        "the declared number of metadata entries",
-    )?;
+    cursor.check_count(metadata_count, metadata::SMALLEST_ENTRY, "the declared number of metadata entries")?;
 
     let mut metadata = Metadata::walk(&mut cursor, metadata_count)?;
     let mut tensors = Tensors::walk(&mut cursor, tensor_count)?;
@@ -231,19 +207,9 @@ fn parse(input: Input<'_>, options: &OpenOptions) -> Result<Parsed> {
     // The metadata ends before 2^32 and the alignment is at most 2^31: this is never `None`.
     let start = metadata_end.checked_next_multiple_of(alignment.into());
     let start = start.ok_or(Error::Internal("the metadata ends beyond 4 GiB"))?;
-    let data = DataSection {
-        start,
-        size_bytes: size.saturating_sub(start),
-        alignment,
-    };
+    let data = DataSection { start, size_bytes: size.saturating_sub(start), alignment };
     tensors.check(&copy, data)?;
-    Ok(Parsed {
-        version,
-        data,
-        copy,
-        metadata,
-        tensors,
-    })
+    Ok(Parsed { version, data, copy, metadata, tensors })
 }
 
 /// Reads magic and version: 2 or 3.
@@ -266,17 +232,11 @@ fn read_version(cursor: &mut Cursor<'_>) -> Result<u32> {
     match (version, version.swap_bytes()) {
         (2 | 3, _) => Ok(version),
         (1, _) => Err(error!(UnsupportedVersion, "1; versions 2 and 3 are read")),
-        (0, _) => Err(error!(
-            UnsupportedVersion,
-            "0 does not exist; versions 2 and 3 are read"
-        )),
+        (0, _) => Err(error!(UnsupportedVersion, "0 does not exist; versions 2 and 3 are read")),
         (_, swapped) if version.trailing_zeros() >= 16 => Err(error!(
             UnsupportedVersion,
             "the file is big-endian (version {swapped}); only little-endian files are read"
         )),
-        _ => Err(error!(
-            UnsupportedVersion,
-            "{version} is newer than this library; versions 2 and 3 are read"
-        )),
+        _ => Err(error!(UnsupportedVersion, "{version} is newer than this library; versions 2 and 3 are read")),
     }
 }

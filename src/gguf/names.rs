@@ -39,18 +39,14 @@ impl Names {
 
     /// Position of record `index`.
     pub(super) fn get(&self, index: u64) -> Option<u32> {
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| self.records.get(index))
-            .copied()
+        usize::try_from(index).ok().and_then(|index| self.records.get(index)).copied()
     }
 
     /// Orders the records by `key` of their positions, until [`Names::sort`] reuses the memory.
     pub(super) fn sort_by_key<K: Ord>(&mut self, key: impl Fn(u32) -> K) -> Result<()> {
         self.fill()?;
         let records = &self.records;
-        self.sorted
-            .sort_unstable_by_key(|index| records.get(*index as usize).map(|record| key(*record)));
+        self.sorted.sort_unstable_by_key(|index| records.get(*index as usize).map(|record| key(*record)));
         Ok(())
     }
 
@@ -82,9 +78,7 @@ impl Names {
 
     fn fill(&mut self) -> Result<()> {
         if self.sorted.len() != self.records.len() {
-            self.sorted
-                .try_reserve_exact(self.records.len())
-                .map_err(|_| OUT_OF_MEMORY)?;
+            self.sorted.try_reserve_exact(self.records.len()).map_err(|_| OUT_OF_MEMORY)?;
             self.sorted.extend((0u32..).zip(&self.records).map(|(index, _)| index));
         }
         Ok(())

@@ -55,14 +55,8 @@ fn read_up_to(file: &fs::File, copy: &mut Vec<u8>, end: usize) -> Result<()> {
         let spare = copy.spare_capacity_mut();
         // SAFETY: the descriptor is open for the length of the borrow of `file`; `pread` writes at most the second
         // argument's number of bytes, which is no more than `spare` has.
-        let read = unsafe {
-            libc::pread(
-                file.as_raw_fd(),
-                spare.as_mut_ptr().cast(),
-                missing.min(spare.len()),
-                offset,
-            )
-        };
+        let read =
+            unsafe { libc::pread(file.as_raw_fd(), spare.as_mut_ptr().cast(), missing.min(spare.len()), offset) };
         match usize::try_from(read) {
             Ok(0) => {
                 return Err(error!(
@@ -75,10 +69,7 @@ fn read_up_to(file: &fs::File, copy: &mut Vec<u8>, end: usize) -> Result<()> {
             Err(_) => {
                 let source = io::Error::last_os_error();
                 if source.kind() != io::ErrorKind::Interrupted {
-                    return Err(Error::Io {
-                        action: "read the file",
-                        source,
-                    });
+                    return Err(Error::Io { action: "read the file", source });
                 }
             }
         }
@@ -99,10 +90,7 @@ pub(super) enum Source {
 impl Source {
     /// Maps `size` bytes of `file`; at least one.
     pub(super) fn map(file: &fs::File, size: u64) -> Result<Source> {
-        let io = |source| Error::Io {
-            action: "map the file",
-            source,
-        };
+        let io = |source| Error::Io { action: "map the file", source };
         let size = usize::try_from(size).map_err(|_| io(io::Error::from(io::ErrorKind::FileTooLarge)))?;
         // SAFETY: the mapping is read-only and its bytes are only ever read as plain numbers, for which any value is
         // valid. Nothing that was checked is read from it again (see the top of this file). Another process that
@@ -125,24 +113,16 @@ impl Source {
 pub(super) fn open_regular(path: &Path) -> Result<(fs::File, u64)> {
     let not_regular = || error!(InvalidArgument, "{path:?} is not a regular file");
     // Without O_NONBLOCK, opening a FIFO waits for its writer. It has no effect on regular files.
-    let opened = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY)
-        .open(path);
+    let opened =
+        fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY).open(path);
     let file = opened.map_err(|source| match source.raw_os_error() {
         // Sockets, and devices without a driver.
         Some(libc::ENXIO | libc::ENODEV) => not_regular(),
         // std's own refusal of a path that holds a NUL.
         None => error!(InvalidArgument, "{path:?} is not a path: {source}"),
-        Some(_) => Error::Io {
-            action: "open the file",
-            source,
-        },
+        Some(_) => Error::Io { action: "open the file", source },
     })?;
-    let metadata = file.metadata().map_err(|source| Error::Io {
-        action: "ask for the file's size",
-        source,
-    })?;
+    let metadata = file.metadata().map_err(|source| Error::Io { action: "ask for the file's size", source })?;
     if !metadata.is_file() {
         return Err(not_regular());
     }

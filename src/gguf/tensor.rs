@@ -144,12 +144,7 @@ impl Tensors {
     pub(super) fn check(&mut self, copy: &[u8], data: DataSection) -> Result<()> {
         for index in 0..self.names.len() {
             let position = self.position(index)?;
-            check_record(
-                copy,
-                Item::Tensor(index, Some(position)),
-                &Record::at(copy, position)?,
-                data,
-            )?;
+            check_record(copy, Item::Tensor(index, Some(position)), &Record::at(copy, position)?, data)?;
         }
         self.check_overlaps(copy)?;
         let Some((first, second)) = self.names.sort(copy)? else {
@@ -200,9 +195,7 @@ impl Tensors {
 
     fn position(&self, index: u64) -> Result<u32> {
         let count = self.count();
-        self.names
-            .get(index)
-            .ok_or_else(|| error!(NotFound, "tensor {index} of {count}"))
+        self.names.get(index).ok_or_else(|| error!(NotFound, "tensor {index} of {count}"))
     }
 
     /// Tensor `index`. `file` is the whole file.

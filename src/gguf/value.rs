@@ -49,9 +49,8 @@ impl ValueType {
 
     /// Name in lower case, as in "u32".
     pub const fn name(self) -> &'static str {
-        const NAMES: [&str; 13] = [
-            "u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64",
-        ];
+        const NAMES: [&str; 13] =
+            ["u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"];
         #[allow(clippy::indexing_slicing)] // const: an enum of 13 into a table of 13, `get` is not const
         NAMES[self as usize]
     }
@@ -143,9 +142,7 @@ impl<'a> Value<'a> {
             ValueType::U64 => Value::U64(u64::from_le_bytes(array_at(copy, position)?)),
             ValueType::I64 => Value::I64(i64::from_le_bytes(array_at(copy, position)?)),
             ValueType::F64 => Value::F64(f64::from_le_bytes(array_at(copy, position)?)),
-            ValueType::String => Value::String(Str {
-                with_nul: string_with_nul_at(copy, position)?,
-            }),
+            ValueType::String => Value::String(Str { with_nul: string_with_nul_at(copy, position)? }),
             ValueType::Array => Value::Array(Array::at(copy, position, checkpoints)?),
         })
     }
@@ -325,11 +322,7 @@ impl<'a> Array<'a> {
 
     /// All elements in order.
     pub fn iter(&self) -> Elements<'a> {
-        Elements {
-            array: *self,
-            left: self.length,
-            position: self.start,
-        }
+        Elements { array: *self, left: self.length, position: self.start }
     }
 }
 
@@ -382,9 +375,7 @@ fn skip(copy: &[u8], value_type: ValueType, position: usize, levels: u32) -> Res
     if value_type == ValueType::String {
         return end_of(end_of(position, 8)?, framing_u64_at(copy, position)?);
     }
-    let levels = levels
-        .checked_sub(1)
-        .ok_or(Error::Internal("arrays deeper than was checked"))?;
+    let levels = levels.checked_sub(1).ok_or(Error::Internal("arrays deeper than was checked"))?;
     let array = Array::at(copy, position, &[])?;
     if let Some(data) = array.data() {
         return end_of(array.start, data.len() as u64);

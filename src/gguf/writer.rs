@@ -211,17 +211,12 @@ impl<'a> Writer<'a> {
             _ if key != ALIGNMENT_KEY => self.alignment,
             ValueInput::U32(alignment) if alignment.is_power_of_two() => alignment,
             _ => {
-                return Err(error!(
-                    InvalidArgument,
-                    "{ALIGNMENT_KEY} is not a u32 that is a power of two"
-                ));
+                return Err(error!(InvalidArgument, "{ALIGNMENT_KEY} is not a u32 that is a power of two"));
             }
         };
         let owned = copy_name(key)?;
         let before = self.metadata.0.len();
-        let written = self
-            .encode_entry(key, &value)
-            .and_then(|()| push(&mut self.keys, owned));
+        let written = self.encode_entry(key, &value).and_then(|()| push(&mut self.keys, owned));
         if let Err(why) = written {
             self.metadata.0.truncate(before);
             return Err(why);
@@ -307,15 +302,8 @@ impl<'a> Writer<'a> {
     /// `InvalidArgument` where two keys or two tensors have the same name; `Io` where `out` fails; `OutOfMemory`.
     pub fn write_to(&self, mut out: impl Write) -> Result<()> {
         check_unique(self.keys.iter().map(|key| &**key), self.keys.len(), "metadata entries")?;
-        check_unique(
-            self.tensors.iter().map(|tensor| &*tensor.name),
-            self.tensors.len(),
-            "tensors",
-        )?;
-        let mut out = Counted {
-            out: &mut out,
-            written: 0,
-        };
+        check_unique(self.tensors.iter().map(|tensor| &*tensor.name), self.tensors.len(), "tensors")?;
+        let mut out = Counted { out: &mut out, written: 0 };
         out.write(b"GGUF")?;
         out.write(&self.version.to_le_bytes())?;
         out.write(&(self.tensors.len() as u64).to_le_bytes())?;
@@ -365,19 +353,13 @@ impl<W: Write> Counted<'_, W> {
 }
 
 fn io_error(source: io::Error) -> Error {
-    Error::Io {
-        action: "write the file",
-        source,
-    }
+    Error::Io { action: "write the file", source }
 }
 
 fn check_name(name: &str, longest: u64, what: &str) -> Result<()> {
     if name.len() as u64 > longest {
         let length = name.len();
-        return Err(error!(
-            InvalidArgument,
-            "{what} has {length} bytes, the longest allowed has {longest}"
-        ));
+        return Err(error!(InvalidArgument, "{what} has {length} bytes, the longest allowed has {longest}"));
     }
     if name.contains('\0') {
         return Err(error!(InvalidArgument, "{what} holds a NUL: {name:?}"));
@@ -398,11 +380,7 @@ fn check_unique<'n>(names: impl Iterator<Item = &'n str>, count: usize, what: &s
     sorted.extend(names);
     sorted.sort_unstable();
     match sorted.windows(2).find(|pair| pair.first() == pair.last()) {
-        Some(twins) => Err(error!(
-            InvalidArgument,
-            "two {what} are called {:?}",
-            twins.first().unwrap_or(&"")
-        )),
+        Some(twins) => Err(error!(InvalidArgument, "two {what} are called {:?}", twins.first().unwrap_or(&""))),
         None => Ok(()),
     }
 }

@@ -72,10 +72,7 @@ impl<const P: usize> Task for PackActivations<P> {
                 // is a multiple of 64 and digits have no alignment.
                 let (header, digits) = unsafe {
                     let packed = self.out.add((row * chunks + chunk) * chunk_bytes(P));
-                    (
-                        &mut *packed.cast::<Header>(),
-                        &mut *packed.add(size_of::<Header>()).cast::<[[i8; CHUNK]; P]>(),
-                    )
+                    (&mut *packed.cast::<Header>(), &mut *packed.add(size_of::<Header>()).cast::<[[i8; CHUNK]; P]>())
                 };
                 finite &= pack_chunk(values, header, digits);
             }

@@ -110,10 +110,7 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
             // SAFETY: the caller's promise: a header and `P` planes per chunk, aligned to 64.
             let (header, digits) = unsafe {
                 let packed = x.add(m * job.x_stride + chunk * chunk_bytes(P));
-                (
-                    &*packed.cast::<Header>(),
-                    &*packed.add(size_of::<Header>()).cast::<[[[i8; COLUMNS]; QUARTERS]; P]>(),
-                )
+                (&*packed.cast::<Header>(), &*packed.add(size_of::<Header>()).cast::<[[[i8; COLUMNS]; QUARTERS]; P]>())
             };
             let mut value = s.splat(0.0);
             for p in 0..P {

@@ -2,38 +2,9 @@
 
 use super::Task;
 use super::decode::Job;
-use crate::blocks::{F16, F32};
+use crate::blocks::FloatWeight;
 use crate::simd::{LANES, Simd};
 use std::marker::PhantomData;
-
-/// A float type as the kernel reads it.
-pub(crate) trait FloatWeight: Copy + 'static {
-    /// What fills up a last vector.
-    const ZERO: Self;
-
-    /// 16 weights as f32.
-    fn floats<S: Simd>(s: S, weights: &[Self; LANES]) -> S::Floats;
-}
-
-impl FloatWeight for F32 {
-    const ZERO: Self = F32([0; 4]);
-
-    #[inline(always)]
-    fn floats<S: Simd>(s: S, weights: &[Self; LANES]) -> S::Floats {
-        // SAFETY: `F32` is `repr(C)` over four bytes: 16 of them are 16 f32 in little-endian order, read unaligned.
-        s.load_floats(&unsafe { weights.as_ptr().cast::<[f32; LANES]>().read_unaligned() })
-    }
-}
-
-impl FloatWeight for F16 {
-    const ZERO: Self = F16([0; 2]);
-
-    #[inline(always)]
-    fn floats<S: Simd>(s: S, weights: &[Self; LANES]) -> S::Floats {
-        // SAFETY: `F16` is `repr(C)` over two bytes with alignment 1, like `[u8; 2]`.
-        s.f16_floats(unsafe { &*weights.as_ptr().cast::<[[u8; 2]; LANES]>() })
-    }
-}
 
 /// The product with weights `W`; the job's `x` are f32 rows, `x_stride` in bytes as always.
 pub(crate) struct FloatProduct<W>(pub(crate) Job, pub(crate) PhantomData<W>);

@@ -92,9 +92,7 @@ impl Level {
             Level::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => {
-                is_x86_feature_detected!("avx2")
-                    && is_x86_feature_detected!("fma")
-                    && is_x86_feature_detected!("f16c")
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
             }
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni => {
@@ -113,9 +111,9 @@ impl Level {
     /// benches/matmul.rs on 2048 x 5632.
     pub(crate) fn panel_from(self) -> [usize; 3] {
         match self {
-            Level::Scalar => [64, 64, 64],
-            Level::Avx2 | Level::AvxVnni => [8, 8, 8],
-            Level::Avx512Vnni | Level::Amx => [8, 8, 8],
+            Level::Scalar => [2, 2, 2],
+            Level::Avx2 | Level::AvxVnni => [4, 4, 2],
+            Level::Avx512Vnni | Level::Amx => [7, 4, 3],
         }
     }
 }

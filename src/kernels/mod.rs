@@ -18,14 +18,16 @@ pub(crate) mod float_state;
 mod level;
 pub(crate) mod panel;
 mod scalar;
+#[cfg(test)]
+mod tests;
 
 pub use level::Level;
 
-use crate::blocks::{Affine, F16, F32, Q4K, TensorType};
+use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor, with_block};
 use crate::simd::Simd;
 use activations::PackActivations;
 use decode::Decode;
-use float::{FloatProduct, FloatWeight};
+use float::FloatProduct;
 use panel::{PackPanel, Sweep};
 use std::marker::PhantomData;
 
@@ -95,12 +97,20 @@ impl Kernels {
     }
 
     fn of_type<I: Isa>(tensor_type: TensorType) -> Option<Kernels> {
-        match tensor_type {
-            TensorType::F32 => Some(Kernels::Float(float_product::<I, F32>)),
-            TensorType::F16 => Some(Kernels::Float(float_product::<I, F16>)),
-            TensorType::Q4_K => Some(Kernels::quantized::<I, Q4K>()),
-            _ => None,
+        struct OfType<I>(PhantomData<I>);
+        impl<I: Isa> Visitor for OfType<I> {
+            type Output = Option<Kernels>;
+            fn block<B: Block>(self) -> Option<Kernels> {
+                None
+            }
+            fn float<B: FloatWeight>(self) -> Option<Kernels> {
+                Some(Kernels::Float(float_product::<I, B>))
+            }
+            fn affine<A: Affine>(self) -> Option<Kernels> {
+                Some(Kernels::quantized::<I, A>())
+            }
         }
+        with_block(tensor_type, OfType::<I>(PhantomData)).flatten()
     }
 
     fn quantized<I: Isa, A: Affine>() -> Kernels {

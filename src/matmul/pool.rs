@@ -171,7 +171,8 @@ impl Crew {
         // SAFETY: no worker is inside (the last job waited for that) and none can enter a closed job, so nobody reads
         // the pointer while it is written. Its lifetime is extended only until `Closing` has seen the last worker leave.
         unsafe {
-            *self.shared.function.get() = std::mem::transmute::<*const Function<'_>, *const Function<'static>>(function);
+            *self.shared.function.get() =
+                std::mem::transmute::<*const Function<'_>, *const Function<'static>>(function);
         }
         let closing = Closing(state);
         let number = (state.load(Ordering::Relaxed) >> 32).wrapping_add(1);

@@ -27,7 +27,8 @@ impl Context {
         if operands.m == 0 || operands.rows.is_empty() {
             return Ok(());
         }
-        let kernels = Kernels::of(self.level, operands.tensor_type).ok_or(Error::Internal("no kernel at this level"))?;
+        let kernels =
+            Kernels::of(self.level, operands.tensor_type).ok_or(Error::Internal("no kernel at this level"))?;
         let _float_state = FloatState::standard();
         let work = operands.row_bytes.saturating_mul(operands.rows.len()).saturating_mul(operands.m);
         let product = Product { context: self, operands, parallel: parallel && work > ALONE };

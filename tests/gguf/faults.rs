@@ -7,20 +7,14 @@ use gguffuse::gguf::{File, OpenOptions};
 
 /// Files of different build; the directory of each ends where its data begins.
 fn seeds() -> Vec<Vec<u8>> {
-    let scalars = (0..13u32)
-        .filter(|id| ![STRING, ARRAY].contains(id))
-        .fold(Raw::new(3, 0, 11), |raw, id| {
-            let size = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8][id as usize];
-            raw.key(&format!("key.{id}"), id).bytes(&vec![1; size])
+    let scalars = (0..13u32).filter(|id| ![STRING, ARRAY].contains(id)).fold(Raw::new(3, 0, 11), |raw, id| {
+        let size = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8][id as usize];
+        raw.key(&format!("key.{id}"), id).bytes(&vec![1; size])
+    });
+    let strings = (0..70)
+        .fold(Raw::new(3, 0, 2).key("s", STRING).string(b"text").key("a", ARRAY).array(STRING, 70), |raw, i| {
+            raw.string(&vec![b'x'; i % 3])
         });
-    let strings = (0..70).fold(
-        Raw::new(3, 0, 2)
-            .key("s", STRING)
-            .string(b"text")
-            .key("a", ARRAY)
-            .array(STRING, 70),
-        |raw, i| raw.string(&vec![b'x'; i % 3]),
-    );
     let nested = Raw::new(2, 1, 2)
         .key("n", ARRAY)
         .array(ARRAY, 2)
@@ -45,9 +39,7 @@ fn seeds() -> Vec<Vec<u8>> {
         .pad(32)
         .data(80);
     let q4 = Raw::new(3, 1, 0).tensor("w", &[256, 2], 12, 0).pad(32).data(288);
-    [scalars, strings, nested, tensors.tap(fix_type), q4]
-        .map(|raw| raw.0)
-        .into()
+    [scalars, strings, nested, tensors.tap(fix_type), q4].map(|raw| raw.0).into()
 }
 
 /// The zero tensor is an I32: type 26.
@@ -72,10 +64,7 @@ fn every_truncation_is_an_error_or_the_same_view() {
     for seed in seeds() {
         let whole = open(seed.clone()).unwrap();
         let expected = describe(&whole);
-        let tensor_end = whole
-            .tensors()
-            .map(|tensor| tensor.absolute_offset + tensor.size_bytes)
-            .max();
+        let tensor_end = whole.tensors().map(|tensor| tensor.absolute_offset + tensor.size_bytes).max();
         let needed = tensor_end.unwrap_or(whole.metadata_bytes()) as usize;
         for length in 0..seed.len() {
             match open(seed[..length].to_vec()) {
@@ -103,10 +92,7 @@ fn no_bit_flip_panics() {
             outcomes[usize::from(outcome.is_ok())] += 1;
         }
     }
-    assert!(
-        outcomes[0] > 1000 && outcomes[1] > 1000,
-        "both must occur often: {outcomes:?}"
-    );
+    assert!(outcomes[0] > 1000 && outcomes[1] > 1000, "both must occur often: {outcomes:?}");
 }
 
 #[test]
@@ -115,12 +101,7 @@ fn no_boundary_integer_panics() {
     for seed in seeds() {
         for position in 0..seed.len() - 8 {
             for power in [7, 8, 15, 16, 31, 32, 53, 62, 63] {
-                for value in [
-                    (1u64 << power) - 1,
-                    1 << power,
-                    (1 << power) + 1,
-                    (1u64 << power).wrapping_neg(),
-                ] {
+                for value in [(1u64 << power) - 1, 1 << power, (1 << power) + 1, (1u64 << power).wrapping_neg()] {
                     for width in [4, 8] {
                         let mut bytes = seed.clone();
                         bytes[position..position + width].copy_from_slice(&value.to_le_bytes()[..width]);

@@ -38,9 +38,7 @@ fn open(path: impl AsRef<Path>) -> gguffuse::Result<File> {
 /// A file whose metadata is much longer than the first read.
 fn sample() -> Raw {
     (0..20_000)
-        .fold(Raw::new(3, 1, 20_000), |raw, index| {
-            raw.key(&format!("key.{index}"), STRING).string(b"value")
-        })
+        .fold(Raw::new(3, 1, 20_000), |raw, index| raw.key(&format!("key.{index}"), STRING).string(b"value"))
         .tensor("t", &[4], F32, 32)
         .pad(32)
         .data(48)
@@ -63,23 +61,10 @@ fn all_ways_of_opening_see_the_same() {
 fn what_is_not_a_regular_file_is_refused_and_never_waited_for() {
     let scratch = Scratch::new("kinds");
     let fifo = scratch.0.join("fifo");
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let socket = scratch.0.join("socket");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    for path in [
-        &scratch.0,
-        &fifo,
-        &socket,
-        Path::new("/dev/zero"),
-        Path::new("/dev/null"),
-        Path::new("a\0b"),
-    ] {
+    for path in [&scratch.0, &fifo, &socket, Path::new("/dev/zero"), Path::new("/dev/null"), Path::new("a\0b")] {
         let error = open(path).unwrap_err();
         assert!(matches!(error, Error::InvalidArgument(_)), "{path:?}: {error:?}");
     }
@@ -90,10 +75,7 @@ fn what_is_not_a_regular_file_is_refused_and_never_waited_for() {
     // An empty file, and one of /proc, which says that it has 0 bytes.
     for path in [scratch.file("empty", b""), "/proc/self/status".into()] {
         let error = open(&path).unwrap_err();
-        assert!(
-            matches!(error, Error::Truncated { offset: 0, .. }),
-            "{path:?}: {error:?}"
-        );
+        assert!(matches!(error, Error::Truncated { offset: 0, .. }), "{path:?}: {error:?}");
     }
 }
 
@@ -138,9 +120,8 @@ fn files_are_closed() {
     let scratch = Scratch::new("descriptors");
     let path = scratch.file("a.gguf", &sample().0);
     let descriptors = || {
-        let links = fs::read_dir("/proc/self/fd")
-            .unwrap()
-            .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        let links =
+            fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
         links.filter(|target| target.starts_with(&scratch.0)).count()
     };
     let file = open(&path).unwrap();

@@ -28,13 +28,7 @@ pub fn text(value: Value<'_>) -> String {
 
 /// Everything that a file says, as text.
 pub fn describe(file: &File) -> String {
-    let mut all = format!(
-        "{} {} {} {}\n",
-        file.version(),
-        file.alignment(),
-        file.data_offset(),
-        file.metadata_bytes()
-    );
+    let mut all = format!("{} {} {} {}\n", file.version(), file.alignment(), file.data_offset(), file.metadata_bytes());
     for index in 0..file.metadata_count() {
         let (key, value) = file.metadata(index).unwrap();
         all += &format!("{key:?} {}\n", text(value));
@@ -74,14 +68,8 @@ fn every_value() -> Vec<(ValueInput<'static>, &'static str)> {
         (V::Array(A::U32(&[1 << 24])), r#"u32 array ["u32 U32(16777216)"]"#),
         (V::Array(A::I32(&[7, -7])), r#"i32 array ["i32 I32(7)", "i32 I32(-7)"]"#),
         (V::Array(A::F32(&[1.0])), r#"f32 array ["f32 3f800000"]"#),
-        (
-            V::Array(A::Bool(&[true, false])),
-            r#"bool array ["bool Bool(true)", "bool Bool(false)"]"#,
-        ),
-        (
-            V::Array(A::String(&[b"a", b""])),
-            r#"string array ["string String(\"a\")", "string String(\"\")"]"#,
-        ),
+        (V::Array(A::Bool(&[true, false])), r#"bool array ["bool Bool(true)", "bool Bool(false)"]"#),
+        (V::Array(A::String(&[b"a", b""])), r#"string array ["string String(\"a\")", "string String(\"\")"]"#),
         (V::Array(A::U64(&[])), "u64 array []"),
         (V::Array(A::I64(&[-1])), r#"i64 array ["i64 I64(-1)"]"#),
         (V::Array(A::F64(&[0.0])), r#"f64 array ["f64 0000000000000000"]"#),
@@ -136,21 +124,11 @@ fn conversions_are_exact_or_fail() {
         (Value::I8(-1), None, Some(-1), Some(-1.0)),
         (Value::U16(9), Some(9), Some(9), Some(9.0)),
         (Value::I16(-9), None, Some(-9), Some(-9.0)),
-        (
-            Value::U32(u32::MAX),
-            Some(u32::MAX as u64),
-            Some(u32::MAX as i64),
-            Some(u32::MAX as f64),
-        ),
+        (Value::U32(u32::MAX), Some(u32::MAX as u64), Some(u32::MAX as i64), Some(u32::MAX as f64)),
         (Value::I32(i32::MIN), None, Some(i32::MIN as i64), Some(i32::MIN as f64)),
         (Value::U64(u64::MAX), Some(u64::MAX), None, None),
         (Value::U64(1 << 63), Some(1 << 63), None, Some(2f64.powi(63))),
-        (
-            Value::U64((1 << 53) + 1),
-            Some((1 << 53) + 1),
-            Some((1 << 53) + 1),
-            None,
-        ),
+        (Value::U64((1 << 53) + 1), Some((1 << 53) + 1), Some((1 << 53) + 1), None),
         (Value::I64(i64::MAX), Some(i64::MAX as u64), Some(i64::MAX), None),
         (Value::I64(i64::MIN), None, Some(i64::MIN), Some(i64::MIN as f64)),
         (Value::F32(3.0), Some(3), Some(3), Some(3.0)),
@@ -161,12 +139,7 @@ fn conversions_are_exact_or_fail() {
         (Value::F64(two_64), None, None, Some(two_64)),
         (Value::F64(-two_64), None, None, Some(-two_64)),
         (Value::F64(2f64.powi(63)), Some(1 << 63), None, Some(2f64.powi(63))),
-        (
-            Value::F64(-(2f64.powi(63))),
-            None,
-            Some(i64::MIN),
-            Some(-(2f64.powi(63))),
-        ),
+        (Value::F64(-(2f64.powi(63))), None, Some(i64::MIN), Some(-(2f64.powi(63)))),
         (Value::F64(f64::INFINITY), None, None, Some(f64::INFINITY)),
         (Value::F64(1e300), None, None, Some(1e300)),
         (Value::Bool(true), None, None, None),
@@ -221,12 +194,7 @@ fn every_string_is_followed_by_a_nul() {
         .pad(32)
         .data(1);
     // The last string is the end of the metadata, and padding of other bytes follows in the file.
-    let last = Raw::new(3, 0, 2)
-        .key("number", U32)
-        .u32(u32::MAX)
-        .key("last", STRING)
-        .string(b"end")
-        .bytes(&[0xFF; 40]);
+    let last = Raw::new(3, 0, 2).key("number", U32).u32(u32::MAX).key("last", STRING).string(b"end").bytes(&[0xFF; 40]);
     let mut count = 0;
     for raw in [nested, last] {
         let file = open(raw.0);
@@ -246,13 +214,9 @@ fn every_string_is_followed_by_a_nul() {
 fn elements_of_long_arrays() {
     // Around the checkpoints at every 64th element; the elements differ in size.
     for length in [0usize, 1, 63, 64, 65, 127, 128, 129, 1000] {
-        let strings: Vec<Vec<u8>> = (0..length)
-            .map(|index| vec![b'a' + (index % 26) as u8; index % 7])
-            .collect();
+        let strings: Vec<Vec<u8>> = (0..length).map(|index| vec![b'a' + (index % 26) as u8; index % 7]).collect();
         let slices: Vec<&[u8]> = strings.iter().map(|string| &string[..]).collect();
-        let arrays: Vec<ArrayInput<'_>> = (0..length)
-            .map(|index| ArrayInput::String(&slices[..index % 5]))
-            .collect();
+        let arrays: Vec<ArrayInput<'_>> = (0..length).map(|index| ArrayInput::String(&slices[..index % 5])).collect();
         let mut writer = Writer::new();
         writer.metadata("first", ArrayInput::String(&slices)).unwrap();
         writer.metadata("between", ArrayInput::I32(&[1, 2])).unwrap();
@@ -265,24 +229,14 @@ fn elements_of_long_arrays() {
             for (index, string) in strings.iter().enumerate() {
                 assert_eq!(array.element(index as u64).unwrap().as_bytes().unwrap(), string);
             }
-            assert!(
-                array
-                    .iter()
-                    .map(|element| element.as_bytes().unwrap())
-                    .eq(slices.iter().copied())
-            );
+            assert!(array.iter().map(|element| element.as_bytes().unwrap()).eq(slices.iter().copied()));
             assert!(matches!(array.element(length as u64), Err(Error::NotFound(_))));
             assert!(matches!(array.element(u64::MAX), Err(Error::NotFound(_))));
         }
         let array = file.get("arrays").unwrap().as_array().unwrap();
         for index in 0..length {
             let inner = array.element(index as u64).unwrap().as_array().unwrap();
-            assert!(
-                inner
-                    .iter()
-                    .map(|element| element.as_bytes().unwrap())
-                    .eq(slices[..index % 5].iter().copied())
-            );
+            assert!(inner.iter().map(|element| element.as_bytes().unwrap()).eq(slices[..index % 5].iter().copied()));
         }
     }
 }
@@ -292,10 +246,7 @@ fn data_of_arrays_is_little_endian() {
     let mut writer = Writer::new();
     writer.metadata("k", ArrayInput::U16(&[0x0102, 0x0304])).unwrap();
     let file = open(writer.to_vec().unwrap());
-    assert_eq!(
-        file.get("k").unwrap().as_array().unwrap().data(),
-        Some(&[2, 1, 4, 3][..])
-    );
+    assert_eq!(file.get("k").unwrap().as_array().unwrap().data(), Some(&[2, 1, 4, 3][..]));
 }
 
 #[test]
@@ -331,9 +282,7 @@ fn tensors_lie_at_data_offset_plus_relative_offset() {
         let mut writer = Writer::new();
         writer.metadata("general.alignment", alignment).unwrap();
         for (index, data) in contents.iter().enumerate() {
-            writer
-                .tensor(&format!("t{index}"), TensorType::F32, &[data.len() as u64 / 4], data)
-                .unwrap();
+            writer.tensor(&format!("t{index}"), TensorType::F32, &[data.len() as u64 / 4], data).unwrap();
         }
         let bytes = writer.to_vec().unwrap();
         let file = open(bytes.clone());
@@ -358,48 +307,21 @@ fn the_writer_refuses_what_the_reader_refuses() {
         assert!(matches!(writer.metadata(key, 1u8), Err(Error::InvalidArgument(_))));
     }
     for alignment in [ValueInput::U32(0), ValueInput::U32(24), ValueInput::U64(32)] {
-        assert!(matches!(
-            writer.metadata("general.alignment", alignment),
-            Err(Error::InvalidArgument(_))
-        ));
+        assert!(matches!(writer.metadata("general.alignment", alignment), Err(Error::InvalidArgument(_))));
     }
-    let four = [ArrayInput::Array(&[ArrayInput::Array(&[ArrayInput::Array(&[
-        ArrayInput::U8(&[]),
-    ])])])];
-    assert!(matches!(
-        writer.metadata("deep", ArrayInput::Array(&four)),
-        Err(Error::InvalidArgument(_))
-    ));
+    let four = [ArrayInput::Array(&[ArrayInput::Array(&[ArrayInput::Array(&[ArrayInput::U8(&[])])])])];
+    assert!(matches!(writer.metadata("deep", ArrayInput::Array(&four)), Err(Error::InvalidArgument(_))));
     for name in ["a\0b", &"n".repeat(65)] {
-        assert!(matches!(
-            writer.tensor(name, TensorType::I8, &[1], &[1]),
-            Err(Error::InvalidArgument(_))
-        ));
+        assert!(matches!(writer.tensor(name, TensorType::I8, &[1], &[1]), Err(Error::InvalidArgument(_))));
     }
-    assert!(matches!(
-        writer.tensor("t", TensorType::I8, &[1; 5], &[1]),
-        Err(Error::InvalidArgument(_))
-    ));
-    assert!(matches!(
-        writer.tensor("t", TensorType::I8, &[2], &[1]),
-        Err(Error::Shape(_))
-    ));
-    assert!(matches!(
-        writer.tensor("t", TensorType::Q4_K, &[255], &[0; 144]),
-        Err(Error::Shape(_))
-    ));
-    assert!(matches!(
-        writer.tensor("t", TensorType::F32, &[1 << 62, 4], &[]),
-        Err(Error::Shape(_))
-    ));
+    assert!(matches!(writer.tensor("t", TensorType::I8, &[1; 5], &[1]), Err(Error::InvalidArgument(_))));
+    assert!(matches!(writer.tensor("t", TensorType::I8, &[2], &[1]), Err(Error::Shape(_))));
+    assert!(matches!(writer.tensor("t", TensorType::Q4_K, &[255], &[0; 144]), Err(Error::Shape(_))));
+    assert!(matches!(writer.tensor("t", TensorType::F32, &[1 << 62, 4], &[]), Err(Error::Shape(_))));
     // None of these left anything behind.
     assert_eq!(describe(&open(writer.to_vec().unwrap())), "3 32 32 24\n");
 
-    writer
-        .tensor("t", TensorType::I8, &[1], &[1])
-        .unwrap()
-        .tensor("t", TensorType::I8, &[1], &[1])
-        .unwrap();
+    writer.tensor("t", TensorType::I8, &[1], &[1]).unwrap().tensor("t", TensorType::I8, &[1], &[1]).unwrap();
     assert!(matches!(writer.to_vec(), Err(Error::InvalidArgument(_))));
     let mut writer = Writer::new();
     writer.metadata("k", 1u8).unwrap().metadata("k", "text").unwrap();

@@ -1,0 +1,330 @@
+//! Every level against the scalar one, bit for bit, on buffers with an unmapped page on each side. That the scalar level
+//! itself is right is shown in tests/matmul.rs, against f64.
+
+use super::decode::Job;
+use super::panel::{PackJob, SweepJob};
+use super::{Kernels, Level, Rows, activations, panel};
+use crate::blocks::TensorType;
+use crate::simd::CHUNK;
+
+/// Memory whose first or last byte lies at an unmapped page.
+struct Guarded {
+    mapping: *mut u8,
+    mapped: usize,
+    data: *mut u8,
+    bytes: usize,
+}
+
+const PAGE: usize = 4096;
+
+impl Guarded {
+    /// `bytes` zeros at the end (`flush_end`, as far as `align` lets it) or at the start of their pages.
+    fn new(bytes: usize, flush_end: bool, align: usize) -> Guarded {
+        let inner = bytes.next_multiple_of(PAGE).max(PAGE);
+        let mapped = inner + 2 * PAGE;
+        // SAFETY: a fresh anonymous mapping, of which the inner pages are made accessible.
+        unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let mapping = libc::mmap(std::ptr::null_mut(), mapped, libc::PROT_NONE, flags, -1, 0);
+            assert_ne!(mapping, libc::MAP_FAILED);
+            let mapping = mapping.cast::<u8>();
+            let first = mapping.add(PAGE);
+            assert_eq!(libc::mprotect(first.cast(), inner, libc::PROT_READ | libc::PROT_WRITE), 0);
+            let offset = if flush_end { (inner - bytes) / align * align } else { 0 };
+            Guarded { mapping, mapped, data: first.add(offset), bytes }
+        }
+    }
+
+    fn of<T: Copy>(values: &[T], flush_end: bool) -> Guarded {
+        let guarded = Guarded::new(size_of_val(values), flush_end, align_of::<T>());
+        // SAFETY: the memory is that large and aligned.
+        unsafe { guarded.data.cast::<T>().copy_from_nonoverlapping(values.as_ptr(), values.len()) };
+        guarded
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: mapped, and written or zero.
+        unsafe { std::slice::from_raw_parts(self.data, self.bytes) }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `new`.
+        unsafe { libc::munmap(self.mapping.cast(), self.mapped) };
+    }
+}
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn bits(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// Near normal, with now and then a value 30 times as large.
+    fn normal(&mut self) -> f32 {
+        let mut sum = 0.0;
+        for _ in 0..4 {
+            sum += (self.bits() >> 40) as f32 / (1u32 << 24) as f32 - 0.5;
+        }
+        if self.bits().is_multiple_of(97) { 30.0 * sum } else { sum }
+    }
+}
+
+/// Rows of activations that exercise the packing: normal ones, and one each of zeros, tiny, subnormal, huge, all at the
+/// largest magnitude with either sign, a single spike, and magnitudes just around the powers of two and digit limits.
+fn activation_rows(random: &mut Random, m: usize, k: usize) -> Vec<f32> {
+    let mut x: Vec<f32> = (0..m * k).map(|_| random.normal()).collect();
+    for (row, values) in x.chunks_exact_mut(k).enumerate() {
+        for (i, value) in values.iter_mut().enumerate() {
+            match row {
+                3 => *value = 0.0,
+                4 => *value *= 1e-37,
+                5 => *value = f32::from_bits((i as u32 * 7919) & 0x807f_ffff),
+                6 => *value *= 1e37,
+                7 => *value = if i % 3 == 0 { -1.0 } else { 1.0 },
+                8 => *value = if i == k / 2 { f32::MAX } else { 0.0 },
+                9 => *value = f32::from_bits(0x3ffe_fdf0 + (i as u32 % 32)),
+                10 => *value = -f32::from_bits(0x3fff_fff0 + (i as u32 % 16)),
+                _ => {}
+            }
+        }
+    }
+    x
+}
+
+/// Blocks of random bits with finite scales; the first row has the largest of everything.
+fn weight_rows(random: &mut Random, tensor_type: TensorType, n: usize, blocks: usize) -> Vec<u8> {
+    let bytes = tensor_type.block_bytes();
+    let mut w: Vec<u8> = (0..n * blocks * bytes).map(|_| random.bits() as u8).collect();
+    if tensor_type == TensorType::Q4_K {
+        for (i, block) in w.chunks_exact_mut(bytes).enumerate() {
+            if i < blocks {
+                block.fill(0xff);
+            }
+            // d and dmin: finite halves.
+            block[1] &= 0xbb;
+            block[3] &= 0xbb;
+        }
+    }
+    w
+}
+
+fn levels() -> Vec<Level> {
+    let levels = Level::available().to_vec();
+    println!("levels: {levels:?}");
+    assert_eq!(levels[0], Level::Scalar);
+    levels
+}
+
+/// The packed form of `x` as level and digit planes give it, and the flags.
+fn pack(level: Level, planes: usize, x: &[f32], m: usize, k: usize, flush_end: bool) -> (Guarded, Vec<bool>) {
+    let Some(Kernels::Quantized { pack_activations, .. }) = Kernels::of(level, TensorType::Q4_K) else {
+        panic!("no kernels");
+    };
+    let x = Guarded::of(x, flush_end);
+    let out = Guarded::new(m * k.div_ceil(CHUNK) * activations::chunk_bytes(planes), flush_end, 64);
+    let mut finite = vec![false; m];
+    let rows = Rows { x: x.data.cast(), x_stride: k, m, k, out: out.data, finite: finite.as_mut_ptr() };
+    // SAFETY: an available level; buffers of the sizes that `Rows` demands.
+    unsafe { pack_activations[planes - 1](rows) };
+    (out, finite)
+}
+
+#[test]
+fn packed_activations_are_the_same_at_every_level() {
+    let mut random = Random(1);
+    let mut compared = 0;
+    for k in [1, 15, 16, 32, 255, 256, 288, 512, 768 + 16] {
+        let m = 12;
+        let mut x = activation_rows(&mut random, m, k);
+        x[11 * k + k / 2] = f32::NAN;
+        for planes in 1..=3 {
+            for flush_end in [false, true] {
+                let (expected, flags) = pack(Level::Scalar, planes, &x, m, k, flush_end);
+                for (row, flag) in flags.iter().enumerate() {
+                    assert_eq!(*flag, x[row * k..][..k].iter().all(|value| value.is_finite()), "row {row}");
+                }
+                for level in levels() {
+                    let (packed, level_flags) = pack(level, planes, &x, m, k, flush_end);
+                    assert!(packed.bytes() == expected.bytes(), "{level:?} planes {planes} k {k}");
+                    assert_eq!(flags, level_flags);
+                    compared += 1;
+                }
+            }
+        }
+    }
+    println!("{compared} compared");
+}
+
+#[test]
+fn digits_give_the_activations_back() {
+    let (m, k) = (12, 512);
+    let x = activation_rows(&mut Random(2), m, k);
+    for planes in 1..=3 {
+        let (packed, _) = pack(Level::Scalar, planes, &x, m, k, true);
+        for (index, chunk) in packed.bytes().chunks_exact(activations::chunk_bytes(planes)).enumerate() {
+            // SAFETY: chunks begin at multiples of 64 and hold a header.
+            let header = unsafe { &*chunk.as_ptr().cast::<activations::Header>() };
+            let digits = &chunk[size_of::<activations::Header>()..];
+            let mut sums = [0.0; 16];
+            for i in 0..CHUNK {
+                let integer = (0..planes).fold(0i64, |sum, p| sum * 256 + i64::from(digits[p * CHUNK + i] as i8));
+                sums[i / 16] += integer as f64;
+                let value = f64::from(x[index * CHUNK + i]);
+                let error = (integer as f64 * f64::from(header.scale) - value).abs();
+                // Half a step, and with fewer planes the rounding of scale and inverse.
+                let bound = f64::from(header.scale) * 0.5 + value.abs() * if planes < 3 { 3e-7 } else { 0.0 };
+                assert!(error <= bound, "planes {planes}, row {}, {value}: {error} > {bound}", index * CHUNK / k);
+            }
+            assert_eq!(sums.map(|sum| sum as f32), header.sums16);
+            for g in 0..8 {
+                assert_eq!((sums[2 * g] + sums[2 * g + 1]) as f32, header.sums32[g]);
+            }
+        }
+    }
+}
+
+/// Runs `kernel` on guarded operands; y has a canary on both sides of each row where it is strided.
+fn run_job(kernel: unsafe fn(Job), w: &Guarded, x: &Guarded, shape: [usize; 3], x_stride: usize) -> Vec<u32> {
+    const CANARY: f32 = 1234.5;
+    let [m, n, k] = shape;
+    let mut results = Vec::new();
+    for flush_end in [false, true] {
+        let y_stride = n + 1;
+        let y = Guarded::of(&vec![CANARY; (m - 1) * y_stride + n], flush_end);
+        let job = Job { w: w.data, row_bytes: w.bytes / n, n, k, x: x.data, x_stride, m, y: y.data.cast(), y_stride };
+        // SAFETY: an available level; buffers of the sizes that the job says.
+        unsafe { kernel(job) };
+        let y: Vec<u32> = y.bytes().as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect();
+        for row in y.chunks(y_stride) {
+            assert!(row.len() == n || row[n] == CANARY.to_bits(), "the gap between rows was written");
+        }
+        results.push(y);
+    }
+    assert_eq!(results[0], results[1]);
+    results.swap_remove(0)
+}
+
+#[test]
+fn decode_is_the_same_at_every_level() {
+    let mut random = Random(3);
+    let mut compared = 0;
+    for chunks in [1, 2, 3, 7] {
+        let k = chunks * CHUNK;
+        let all_rows = activation_rows(&mut random, 17, k);
+        for (m, n) in (1..=9).map(|m| (m, 3)).chain([(1, 1), (2, 17), (11, 5), (17, 2)]) {
+            let w = weight_rows(&mut random, TensorType::Q4_K, n, chunks);
+            for flush_end in [false, true] {
+                let w = Guarded::of(&w, flush_end);
+                for planes in 1..=3 {
+                    let (x, _) = pack(Level::Scalar, planes, &all_rows[..m * k], m, k, flush_end);
+                    let mut expected = None;
+                    for level in levels() {
+                        let Some(Kernels::Quantized { decode, .. }) = Kernels::of(level, TensorType::Q4_K) else {
+                            panic!("no kernels");
+                        };
+                        let y = run_job(decode[planes - 1], &w, &x, [m, n, k], x.bytes / m);
+                        assert_eq!(
+                            *expected.get_or_insert(y.clone()),
+                            y,
+                            "{level:?} planes {planes} m {m} n {n} k {k}"
+                        );
+                        compared += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("{compared} compared");
+}
+
+#[test]
+fn float_products_are_the_same_at_every_level() {
+    let mut random = Random(4);
+    for k in [1, 2, 15, 16, 17, 31, 33, 64, 100] {
+        for (m, n) in [(1, 1), (1, 4), (3, 5), (4, 4), (5, 9), (9, 3)] {
+            let x: Vec<f32> = (0..m * k).map(|_| random.normal()).collect();
+            let weights: Vec<f32> = (0..n * k).map(|_| random.normal()).collect();
+            for tensor_type in [TensorType::F32, TensorType::F16] {
+                let mut w = vec![0; n * k * tensor_type.block_bytes()];
+                crate::blocks::quantize(tensor_type, &weights, n, k, None, &mut w).unwrap();
+                for flush_end in [false, true] {
+                    let (w, x) = (Guarded::of(&w, flush_end), Guarded::of(&x, flush_end));
+                    let mut expected = None;
+                    for level in levels() {
+                        let Some(Kernels::Float(kernel)) = Kernels::of(level, tensor_type) else {
+                            panic!("no kernel");
+                        };
+                        let y = run_job(kernel, &w, &x, [m, n, k], k * 4);
+                        assert_eq!(*expected.get_or_insert(y.clone()), y, "{level:?} {tensor_type:?} {m} {n} {k}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn panels_and_sweeps_are_the_same_at_every_level() {
+    let mut random = Random(5);
+    let mut compared = 0;
+    for chunks in [1, 3] {
+        let k = chunks * CHUNK;
+        let all_rows = activation_rows(&mut random, 17, k);
+        for n in [1, 15, 16, 17, 31, 32] {
+            let w = Guarded::of(&weight_rows(&mut random, TensorType::Q4_K, n, chunks), n % 2 == 0);
+            let mut expected_panel = None;
+            for level in levels() {
+                let Some(Kernels::Quantized { pack_panel, sweep, format, .. }) = Kernels::of(level, TensorType::Q4_K)
+                else {
+                    panic!("no kernels");
+                };
+                for flush_end in [false, true] {
+                    let bytes = panel::STRIPS * chunks * panel::strip_chunk_bytes(format);
+                    let packed = Guarded::new(bytes, flush_end, 64);
+                    let job = PackJob { w: w.data, row_bytes: w.bytes / n, n, chunks, panel: packed.data };
+                    // SAFETY: an available level; buffers of the sizes that the job says.
+                    unsafe { pack_panel(job) };
+                    let expected = expected_panel.get_or_insert_with(|| packed.bytes().to_vec());
+                    assert!(packed.bytes() == *expected, "panel of {level:?}, n {n}, k {k}");
+
+                    for m in (1..=9).chain([16, 17]) {
+                        for planes in 1..=3 {
+                            let (x, _) = pack(Level::Scalar, planes, &all_rows[..m * k], m, k, flush_end);
+                            let sums_of = |kernel: unsafe fn(SweepJob)| {
+                                let sums = Guarded::of(&vec![0.5f32; m * panel::PANEL_ROWS], flush_end);
+                                assert!(sums.data.addr().is_multiple_of(64));
+                                let job = SweepJob {
+                                    panel: packed.data,
+                                    chunks,
+                                    x: x.data,
+                                    x_stride: x.bytes / m,
+                                    m,
+                                    sums: sums.data.cast(),
+                                };
+                                // SAFETY: as above.
+                                unsafe { kernel(job) };
+                                sums.bytes().to_vec()
+                            };
+                            let Some(Kernels::Quantized { sweep: scalar, .. }) =
+                                Kernels::of(Level::Scalar, TensorType::Q4_K)
+                            else {
+                                panic!("no kernels");
+                            };
+                            let (ours, expected) = (sums_of(sweep[planes - 1]), sums_of(scalar[planes - 1]));
+                            assert!(ours == expected, "sweep of {level:?}, planes {planes}, m {m}, n {n}, k {k}");
+                            compared += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    println!("{compared} compared");
+}
