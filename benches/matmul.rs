@@ -29,23 +29,14 @@ fn weights() -> Vec<u8> {
 }
 
 fn product(criterion: &mut Criterion, group: &str, blocks: &[u8], rows: &[usize], throughput: fn(usize) -> Throughput) {
-    let w = Weights {
-        tensor_type: TensorType::Q4_K,
-        n: N,
-        k: K,
-        data: blocks,
-    };
+    let w = Weights { tensor_type: TensorType::Q4_K, n: N, k: K, data: blocks };
     let mut group = criterion.benchmark_group(group);
     group.sample_size(10);
     group.warm_up_time(Duration::from_millis(200));
     group.measurement_time(Duration::from_millis(800));
     for level in Level::available() {
         for precision in Precision::ALL {
-            let options = ContextOptions {
-                threads: 1,
-                precision,
-                max_isa: Some(level.name()),
-            };
+            let options = ContextOptions { threads: 1, precision, max_isa: Some(level.name()) };
             let context = Context::new(&options).unwrap();
             for &m in rows {
                 // A second for each product, and nobody waits for it.
@@ -55,33 +46,24 @@ fn product(criterion: &mut Criterion, group: &str, blocks: &[u8], rows: &[usize]
                 let x = values(m * K);
                 let mut y = vec![0f32; m * N];
                 group.throughput(throughput(m));
-                group.bench_function(
-                    BenchmarkId::new(format!("{}/{precision:?}", level.name()), m),
-                    |bencher| {
-                        bencher.iter(|| context.matmul(&w, &x, 0, m, &mut y, 0).unwrap());
-                    },
-                );
+                group.bench_function(BenchmarkId::new(format!("{}/{precision:?}", level.name()), m), |bencher| {
+                    bencher.iter(|| context.matmul(&w, &x, 0, m, &mut y, 0).unwrap());
+                });
             }
         }
     }
 }
 
 fn decode(criterion: &mut Criterion) {
-    product(criterion, "decode", &weights(), &[1], |_| {
-        Throughput::Bytes((N * ROW_BYTES) as u64)
-    });
+    product(criterion, "decode", &weights(), &[1], |_| Throughput::Bytes((N * ROW_BYTES) as u64));
 }
 
 fn panel(criterion: &mut Criterion) {
-    product(criterion, "panel", &weights(), &[64, 512], |m| {
-        Throughput::Elements((m * N * K) as u64)
-    });
+    product(criterion, "panel", &weights(), &[64, 512], |m| Throughput::Elements((m * N * K) as u64));
 }
 
 fn crossover(criterion: &mut Criterion) {
-    product(criterion, "crossover", &weights(), &[2, 4, 8, 16], |m| {
-        Throughput::Elements((m * N * K) as u64)
-    });
+    product(criterion, "crossover", &weights(), &[2, 4, 8, 16], |m| Throughput::Elements((m * N * K) as u64));
 }
 
 criterion_group!(benches, decode, panel, crossover);

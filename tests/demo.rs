@@ -10,13 +10,8 @@ use std::process::{Command, Output};
 /// The demonstration that Cargo built beside this test: target/PROFILE/examples/fused_demo.
 fn demo() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/PROFILE/deps/demo-HASH");
-    let path = profile
-        .join("examples")
-        .join(format!("fused_demo{}", std::env::consts::EXE_SUFFIX));
+    let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps/demo-HASH");
+    let path = profile.join("examples").join(format!("fused_demo{}", std::env::consts::EXE_SUFFIX));
     assert!(
         path.is_file(),
         "{path:?} is missing: `cargo test` builds it, `cargo test --test demo` needs `cargo build --examples` first"
@@ -49,10 +44,7 @@ fn fail<A: AsRef<OsStr>>(arguments: &[A], part: &str) {
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert_eq!(text(&output.stdout), "");
-    assert!(
-        errors.starts_with("fused_demo: ") && errors.contains(part),
-        "{errors:?}"
-    );
+    assert!(errors.starts_with("fused_demo: ") && errors.contains(part), "{errors:?}");
     assert_eq!(errors.find('\n'), Some(errors.len() - 1), "not one line: {errors:?}");
     assert!(!errors.contains("panicked"), "{errors:?}");
 }
@@ -128,10 +120,7 @@ fn figures_of_the_made_file() {
         assert!(number("fused", "max_rel_diff") <= 1e-5, "{product}");
         assert!(number("fused", "nmse") <= 1e-12, "{product}");
         // Naive's own error comes on top: it sums 2048 products in f32.
-        assert!(
-            product["max_abs_diff_to_naive"].as_f64().expect("a number") <= 2e-5,
-            "{product}"
-        );
+        assert!(product["max_abs_diff_to_naive"].as_f64().expect("a number") <= 2e-5, "{product}");
         assert_eq!(product["same_bits_as_one_thread"], true, "{product}");
         assert!(number("fused", "ms") > 0.0 && number("naive", "ms") > 0.0, "{product}");
         // Naive holds the weights in f32, whatever m.
@@ -170,26 +159,17 @@ fn a_file_of_the_users() {
         assert!(relative > 0);
         assert_eq!(tensor["absolute_offset"], data_offset + relative);
         for product in tensor["products"].as_array().expect("an array") {
-            assert!(
-                product["fused"]["nmse"].as_f64().expect("a number") <= 1e-12,
-                "{product}"
-            );
+            assert!(product["fused"]["nmse"].as_f64().expect("a number") <= 1e-12, "{product}");
         }
     }
 
     let table = succeed(&[path, "--quick".as_ref(), "--tensor".as_ref(), "floats".as_ref()]);
-    assert!(
-        table.contains("tensor                floats, [256, 4] F32\n"),
-        "{table}"
-    );
+    assert!(table.contains("tensor                floats, [256, 4] F32\n"), "{table}");
     assert!(!table.contains("quoted"), "{table}");
 
     let tensor = |name: &str| [path.to_owned(), "--tensor".into(), name.into()];
     fail(&tensor("nonesuch"), "tensor \"nonesuch\"");
-    fail(
-        &tensor("integers"),
-        "tensor \"integers\" is i32, which cannot be multiplied",
-    );
+    fail(&tensor("integers"), "tensor \"integers\" is i32, which cannot be multiplied");
     fail(&tensor("empty"), "tensor \"empty\" is empty");
 }
 
@@ -197,10 +177,7 @@ fn a_file_of_the_users() {
 fn a_file_without_anything_to_multiply() {
     let folder = Folder::new("demo-nothing");
     let bytes = gguffuse::gguf::Writer::new().to_vec().expect("a file");
-    fail(
-        &[folder.file("nothing.gguf", &bytes)],
-        "no tensor that can be multiplied",
-    );
+    fail(&[folder.file("nothing.gguf", &bytes)], "no tensor that can be multiplied");
 }
 
 #[test]
@@ -209,14 +186,8 @@ fn wrong_files() {
     fail(&[folder.0.join("absent.gguf")], "absent.gguf\": cannot open the file");
     fail(&[&folder.0], "not a regular file");
     fail(&[folder.file("empty.gguf", &[])], "truncated GGUF file");
-    fail(
-        &[folder.file("text.gguf", b"just some text, no model")],
-        "not with \"GGUF\"",
-    );
-    fail(
-        &[folder.file("two\nlines.gguf", b"just some text, no model")],
-        "two\\nlines.gguf",
-    );
+    fail(&[folder.file("text.gguf", b"just some text, no model")], "not with \"GGUF\"");
+    fail(&[folder.file("two\nlines.gguf", b"just some text, no model")], "two\\nlines.gguf");
     let whole = small_file();
     // In the header, in the directory, and in the tensor data.
     for length in [5, 20, 100, whole.len() - 2000] {
@@ -247,10 +218,7 @@ fn help() {
 /// Where the level is capped to a name that no level has, the library says so.
 #[test]
 fn unknown_level() {
-    let output = Command::new(demo())
-        .arg("--quick")
-        .env("GGUFFUSE_MAX_ISA", "nonesuch")
-        .output();
+    let output = Command::new(demo()).arg("--quick").env("GGUFFUSE_MAX_ISA", "nonesuch").output();
     let output = output.expect("the demonstration starts");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("no level is called \"nonesuch\""));
@@ -259,10 +227,7 @@ fn unknown_level() {
 #[cfg(target_os = "linux")]
 #[test]
 fn output_that_cannot_be_written() {
-    let full = std::fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .expect("/dev/full");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
     let output = Command::new(demo()).arg("--help").stdout(full).output();
     let output = output.expect("the demonstration starts");
     assert_eq!(output.status.code(), Some(1));

@@ -105,14 +105,7 @@ pub fn compare(chosen: &Chosen<'_>, quick: bool, progress: &mut Progress) -> Res
         for &threads in &thread_counts {
             progress.say(&format!("{}: m = {m}, {threads} threads", tensor.name));
             let with_naive = naive_is_worth_it(&report.cases, m, threads);
-            let mut job = Job {
-                w,
-                x: &x,
-                m,
-                threads,
-                reference: &reference,
-                rounds,
-            };
+            let mut job = Job { w, x: &x, m, threads, reference: &reference, rounds };
             let (case, y) = job.run(with_naive, one_thread.as_deref())?;
             report.cases.push(case);
             one_thread.get_or_insert(y);
@@ -126,11 +119,7 @@ pub fn compare(chosen: &Chosen<'_>, quick: bool, progress: &mut Progress) -> Res
 }
 
 fn context(max_isa: Option<&str>, threads: usize, precision: Precision) -> Result<Context, String> {
-    let options = ContextOptions {
-        threads: threads as u32,
-        precision,
-        max_isa,
-    };
+    let options = ContextOptions { threads: threads as u32, precision, max_isa };
     Context::new(&options).map_err(|why| why.to_string())
 }
 

@@ -39,11 +39,7 @@ pub struct Chosen<'a> {
 /// Opens a file of the user's.
 pub fn open(path: &Path) -> Result<Opened, String> {
     let file = File::open(path, &OpenOptions::default()).map_err(|why| format!("{path:?}: {why}"))?;
-    Ok(Opened {
-        file,
-        name: path.display().to_string(),
-        _folder: None,
-    })
+    Ok(Opened { file, name: path.display().to_string(), _folder: None })
 }
 
 /// Makes a file in a temporary folder and opens it.
@@ -56,11 +52,7 @@ pub fn make(progress: &mut Progress) -> Result<Opened, String> {
     let file = File::open(&path, &OpenOptions::default()).map_err(|why| format!("{path:?}: {why}"))?;
     // On Unix the mapping outlives the name: removed now, nothing stays behind whatever happens later.
     let folder = if cfg!(unix) { None } else { Some(folder) };
-    Ok(Opened {
-        file,
-        name: "(made for this run)".to_owned(),
-        _folder: folder,
-    })
+    Ok(Opened { file, name: "(made for this run)".to_owned(), _folder: folder })
 }
 
 /// Normal weights, quantised: every thread its share of the rows, every row its own random numbers.
@@ -125,17 +117,9 @@ pub fn choose<'a>(file: &'a File, name: Option<&str>) -> Result<Vec<Chosen<'a>>,
 }
 
 fn usable(tensor: Tensor<'_>) -> Result<Chosen<'_>, String> {
-    let Tensor {
-        name,
-        tensor_type,
-        dims: [k, others @ ..],
-        ..
-    } = tensor;
+    let Tensor { name, tensor_type, dims: [k, others @ ..], .. } = tensor;
     if !tensor_type.can_matmul() {
-        return Err(format!(
-            "tensor {name:?} is {}, which cannot be multiplied yet",
-            tensor_type.name()
-        ));
+        return Err(format!("tensor {name:?} is {}, which cannot be multiplied yet", tensor_type.name()));
     }
     // Only dims of which one is 0 can overflow: the file was checked.
     let n = others.iter().try_fold(1u64, |n, dim| n.checked_mul(*dim));
@@ -143,12 +127,7 @@ fn usable(tensor: Tensor<'_>) -> Result<Chosen<'_>, String> {
     match (n, bytes) {
         (_, Some(0)) => Err(format!("tensor {name:?} is empty")),
         (Some(n), Some(bytes)) if bytes <= LARGEST_F32 => {
-            let w = Weights {
-                tensor_type,
-                n: n as usize,
-                k: k as usize,
-                data: tensor.data,
-            };
+            let w = Weights { tensor_type, n: n as usize, k: k as usize, data: tensor.data };
             Ok(Chosen { tensor, w })
         }
         _ => Err(format!(

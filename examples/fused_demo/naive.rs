@@ -39,9 +39,8 @@ fn dequantize_all(w: &Weights<'_>, out: &mut [f32], share: usize) -> Result<(), 
     let done: Result<Vec<()>, gguffuse::Error> = std::thread::scope(|scope| {
         let mut parts = parts;
         let mine = parts.next();
-        let others: Vec<_> = parts
-            .map(|(blocks, out)| scope.spawn(move || dequantize(w.tensor_type, blocks, out)))
-            .collect();
+        let others: Vec<_> =
+            parts.map(|(blocks, out)| scope.spawn(move || dequantize(w.tensor_type, blocks, out))).collect();
         let mine = mine.map_or(Ok(()), |(blocks, out)| dequantize(w.tensor_type, blocks, out));
         let others = others.into_iter().map(|other| match other.join() {
             Ok(done) => done,

@@ -69,6 +69,5 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String
 }
 
 fn tensor_name(name: OsString) -> Result<String, String> {
-    name.into_string()
-        .map_err(|name| format!("no tensor is called {name:?}: names are UTF-8"))
+    name.into_string().map_err(|name| format!("no tensor is called {name:?}: names are UTF-8"))
 }

@@ -13,9 +13,7 @@ pub struct Progress {
 impl Progress {
     /// An empty line; silent where stderr is not a terminal.
     pub fn new() -> Progress {
-        Progress {
-            visible: std::io::stderr().is_terminal(),
-        }
+        Progress { visible: std::io::stderr().is_terminal() }
     }
 
     /// Says what is being done now.

@@ -41,31 +41,22 @@ impl Reference {
     pub fn new(w: &Weights<'_>, x: &[f32], m: usize, threads: usize) -> Result<Reference, String> {
         let count = m.min(MOST_ROWS);
         let rows: Vec<usize> = (0..count).map(|row| row * m / count).collect();
-        let x: Vec<f64> = rows
-            .iter()
-            .flat_map(|row| &x[row * w.k..][..w.k])
-            .map(|x| f64::from(*x))
-            .collect();
+        let x: Vec<f64> = rows.iter().flat_map(|row| &x[row * w.k..][..w.k]).map(|x| f64::from(*x)).collect();
         let mut values = vec![0f64; w.n * count];
         let share = w.n.div_ceil(threads).max(1);
         let row_bytes = w.data.len() / w.n;
         let parts = w.data.chunks(share * row_bytes).zip(values.chunks_mut(share * count));
         let counts: Result<Vec<u64>, String> = std::thread::scope(|scope| {
             let x = &x;
-            let workers: Vec<_> = parts
-                .map(|(blocks, values)| scope.spawn(move || some_rows(w, blocks, row_bytes, x, values)))
-                .collect();
+            let workers: Vec<_> =
+                parts.map(|(blocks, values)| scope.spawn(move || some_rows(w, blocks, row_bytes, x, values))).collect();
             let joined = workers.into_iter().map(|worker| match worker.join() {
                 Ok(done) => done,
                 Err(panic) => std::panic::resume_unwind(panic),
             });
             joined.collect()
         });
-        Ok(Reference {
-            rows,
-            values,
-            not_finite: counts?.iter().sum(),
-        })
+        Ok(Reference { rows, values, not_finite: counts?.iter().sum() })
     }
 
     /// The errors of `y`, `[m][n]`.
@@ -75,21 +66,13 @@ impl Reference {
             for (row, truth) in self.rows.iter().zip(values) {
                 let difference = f64::from(y[row * n + column]) - truth;
                 // `max` would pass over a NaN.
-                largest = if difference.abs() <= largest {
-                    largest
-                } else {
-                    difference.abs()
-                };
+                largest = if difference.abs() <= largest { largest } else { difference.abs() };
                 largest_value = largest_value.max(truth.abs());
                 squares += difference * difference;
                 square_values += truth * truth;
             }
         }
-        Errors {
-            largest,
-            largest_relative: ratio(largest, largest_value),
-            nmse: ratio(squares, square_values),
-        }
+        Errors { largest, largest_relative: ratio(largest, largest_value), nmse: ratio(squares, square_values) }
     }
 }
 

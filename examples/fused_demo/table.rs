@@ -48,20 +48,13 @@ pub fn text(opened: &Opened, reports: &[Report]) -> String {
         out.line(format_args!(""));
         place(&mut out, report);
         out.line(format_args!(""));
-        out.line(format_args!(
-            "Naive (dequantise all, then multiply) against fused (EXACT, {}):",
-            report.isa
-        ));
+        out.line(format_args!("Naive (dequantise all, then multiply) against fused (EXACT, {}):", report.isa));
         out.table(&products(report));
         out.line(format_args!(""));
-        out.line(format_args!(
-            "Fused by level and precision, m = 1, 1 thread; speed-up over naive:"
-        ));
+        out.line(format_args!("Fused by level and precision, m = 1, 1 thread; speed-up over naive:"));
         out.table(&levels(report));
         if !report.cases.iter().all(|case| case.same_bits) {
-            out.line(format_args!(
-                "BUG: the fused product's bits depend on the number of threads."
-            ));
+            out.line(format_args!("BUG: the fused product's bits depend on the number of threads."));
         }
     }
     out.line(format_args!(""));
@@ -75,17 +68,8 @@ pub fn text(opened: &Opened, reports: &[Report]) -> String {
 }
 
 fn place(out: &mut Lines, report: &Report) {
-    let Report {
-        name,
-        tensor_type,
-        k,
-        n,
-        ..
-    } = report;
-    out.line(format_args!(
-        "tensor                {name}, [{k}, {n}] {}",
-        tensor_type.to_uppercase()
-    ));
+    let Report { name, tensor_type, k, n, .. } = report;
+    out.line(format_args!("tensor                {name}, [{k}, {n}] {}", tensor_type.to_uppercase()));
     out.line(format_args!("relative offset       {}", report.relative_offset));
     out.line(format_args!("absolute offset       {}", report.absolute_offset));
     out.line(format_args!("blocks                {}", thousands(report.blocks)));
