@@ -24,7 +24,7 @@ fn values(count: usize) -> Vec<f32> {
 
 fn weights() -> Vec<u8> {
     let mut blocks = vec![0; N * ROW_BYTES];
-    quantize(TensorType::Q4_K, &values(N * K), N, K, &mut blocks).unwrap();
+    quantize(TensorType::Q4_K, &values(N * K), N, K, None, &mut blocks).unwrap();
     blocks
 }
 

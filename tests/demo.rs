@@ -77,7 +77,7 @@ fn small_file() -> Vec<u8> {
     use gguffuse::blocks::{TensorType, quantize};
     let values: Vec<f32> = (0..512 * 48).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
     let mut blocks = vec![0; 2 * 48 * 144];
-    quantize(TensorType::Q4_K, &values, 48, 512, &mut blocks).expect("a quantiser");
+    quantize(TensorType::Q4_K, &values, 48, 512, None, &mut blocks).expect("a quantiser");
     let floats: Vec<u8> = values[..256 * 4].iter().flat_map(|value| value.to_le_bytes()).collect();
     let integers: Vec<u8> = [1i32; 32].iter().flat_map(|value| value.to_le_bytes()).collect();
     let mut writer = gguffuse::gguf::Writer::new();

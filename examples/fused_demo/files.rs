@@ -70,7 +70,7 @@ fn random_blocks() -> Result<Vec<u8>, String> {
                     let mut weights = vec![0f32; K];
                     for (row, blocks) in blocks.chunks_exact_mut(row_bytes).enumerate() {
                         Random::new(SEED, (index * share + row) as u64).fill_normal(SIGMA, &mut weights);
-                        quantize(TensorType::Q4_K, &weights, 1, K, blocks)?;
+                        quantize(TensorType::Q4_K, &weights, 1, K, None, blocks)?;
                     }
                     Ok(())
                 })

@@ -160,7 +160,7 @@ pub unsafe extern "C" fn gguffuse_quantize(
         }
         // SAFETY: the caller's word, and no overlap with what we read.
         let out = unsafe { arguments::slice_mut(out, out_bytes, "out") }?;
-        blocks::quantize(tensor_type, source, rows, k, out)
+        blocks::quantize(tensor_type, source, rows, k, None, out)
     })
 }
 
