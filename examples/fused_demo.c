@@ -22,7 +22,7 @@
 
 #define MOST_THREADS 64
 #define MOST_ROUNDS 15
-#define FUSED_RUNS 3
+#define FUSED_RUNS 9
 #define LONGEST_CASE 1.5
 #define LONGEST_NAIVE 15.0
 #define SAMPLED_ROWS 8
