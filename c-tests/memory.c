@@ -2,6 +2,8 @@
  * succeeds or says GGUFFUSE_ERROR_OUT_OF_MEMORY; nothing aborts, and what existed before still works. */
 #include "common.h"
 
+#include <errno.h>
+
 #if defined(__GLIBC__)
 
 #ifdef __cplusplus
@@ -27,7 +29,11 @@ static int fails(void) NOTHROW {
         __atomic_store_n(&countdown, left - 1, __ATOMIC_RELAXED);
         return 0;
     }
-    return __atomic_fetch_sub(&failures, 1, __ATOMIC_RELAXED) > 0;
+    if (__atomic_fetch_sub(&failures, 1, __ATOMIC_RELAXED) <= 0) {
+        return 0;
+    }
+    errno = ENOMEM; /* glibc's pthread_create asserts that an allocation that fails says so */
+    return 1;
 }
 
 void *malloc(size_t size) NOTHROW {

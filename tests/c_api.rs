@@ -106,13 +106,11 @@ macro_rules! programs {
 programs! { offsets matmul metadata status nulls handles manners memory }
 
 #[test]
-#[ignore = "known bug: starting the pool's threads aborts when memory is out (Crew::start in src/matmul/pool.rs)"]
 fn memory_with_a_thread_pool() {
     test("memory", &["pool"]);
 }
 
 #[test]
-#[ignore = "known bug: reading GGUFFUSE_MAX_ISA aborts when memory is out (std::env::var in src/kernels/level.rs)"]
 fn memory_with_the_environment() {
     test("memory", &["environment"]);
 }

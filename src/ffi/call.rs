@@ -147,9 +147,8 @@ fn silence_panics() {
             }
             thread.inside.get()
         });
-        let ours = || std::thread::current().name().is_some_and(|name| name.starts_with("gguffuse-"));
         if !inside
-            && !ours()
+            && !crate::matmul::is_worker()
             && let Some(previous) = PREVIOUS.get()
         {
             previous(info);

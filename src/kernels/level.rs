@@ -18,8 +18,30 @@ pub enum Level {
     Amx,
 }
 
-/// The environment variable that caps the level.
-const MAX_ISA_VARIABLE: &str = "GGUFFUSE_MAX_ISA";
+/// What `GGUFFUSE_MAX_ISA` says, as the process's first context finds it. It is read once, and not through `std::env`,
+/// which copies it to the heap and aborts the process when there is none.
+fn max_isa_variable() -> Option<Result<&'static str>> {
+    static VALUE: OnceLock<Option<Option<([u8; LONGEST], usize)>>> = OnceLock::new();
+    /// Longer than the name of any level.
+    const LONGEST: usize = 16;
+    // None: not set. Some(None): no level's name, whatever it is.
+    let value = VALUE.get_or_init(|| {
+        // SAFETY: the name is a C string. The text is copied at once: only a host that changes its environment at this
+        // very moment, in another thread, could take it away, as it could for any reader.
+        let value = unsafe { libc::getenv(c"GGUFFUSE_MAX_ISA".as_ptr()) };
+        if value.is_null() {
+            return None;
+        }
+        // SAFETY: `getenv` gives a C string.
+        let value = unsafe { std::ffi::CStr::from_ptr(value) }.to_bytes();
+        let mut copy = [0; LONGEST];
+        Some(copy.get_mut(..value.len()).map(|start| start.copy_from_slice(value)).map(|()| (copy, value.len())))
+    });
+    value.as_ref().map(|value| {
+        let text = value.as_ref().and_then(|(text, length)| std::str::from_utf8(&text[..*length]).ok());
+        text.ok_or_else(|| error!(UnsupportedIsa, "GGUFFUSE_MAX_ISA names no level"))
+    })
+}
 
 impl Level {
     /// Every level, lowest first, whether or not this machine and this build have it.
@@ -75,12 +97,11 @@ impl Level {
             Some(name) => Level::from_name(name)?,
             None => Level::Amx,
         };
-        match std::env::var(MAX_ISA_VARIABLE) {
-            Ok(name) if !name.is_empty() => highest = highest.min(Level::from_name(&name)?),
-            Err(std::env::VarError::NotUnicode(_)) => {
-                return Err(error!(UnsupportedIsa, "{MAX_ISA_VARIABLE} is not text"));
+        if let Some(name) = max_isa_variable() {
+            let name = name?;
+            if !name.is_empty() {
+                highest = highest.min(Level::from_name(name)?);
             }
-            _ => {}
         }
         let best = Level::available().iter().copied().rfind(|level| *level <= highest);
         best.ok_or(Error::Internal("the scalar level is always available"))

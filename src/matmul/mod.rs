@@ -7,6 +7,9 @@ mod product;
 mod scratch;
 #[cfg(test)]
 mod tests;
+mod thread;
+
+pub(crate) use pool::is_worker;
 
 pub use operands::{RawMatrix, RawMatrixMut, Weights};
 

@@ -1,30 +1,33 @@
-//! The thread pool of a context. Made for calls of some ten microseconds: workers spin briefly, then park.
+//! The thread pool of a context. Made for calls of some ten microseconds: workers spin briefly, then sleep.
 //!
 //! A job is a function that every taking-part thread calls once; it takes parts of the work from a shared counter until
 //! none is left. So a job is complete when the caller's own call has returned and no worker is still inside: nobody waits
 //! for a worker that never woke up, and a slow core takes fewer parts.
 //!
-//! All of the pool's state is one word, [`Shared::state`]: the job's number (high 32 bits), whether it is open (bit 31),
-//! and how many workers are inside (the rest). A worker enters by adding 1, which succeeds only while the job is open; the
-//! caller closes the job, then waits for the count to reach 0. The job's function is a reference into the caller's stack:
-//! it is read only by workers inside, and the caller does not leave before they have left.
+//! The pool's state is one word, [`Crew::state`]: the job's number (high 32 bits), whether it is open (bit 31), and how
+//! many workers are inside (the rest). A worker enters by adding 1, which succeeds only while the job is open; the caller
+//! closes the job, then waits for the count to reach 0. The job's function is a reference into the caller's stack: it is
+//! read only by workers inside, and the caller does not leave before they have left.
 //!
 //! Threads start at the first job that wants them and belong to the process that started them: after a fork, the child's
 //! first job starts new ones. Workers block all signals, are never joined (a host may exit at any time) and end when the
-//! context goes.
+//! context goes; the last one frees the crew.
 
+use super::thread::{self, Start};
 use crate::error::{Error, Result};
 use crate::kernels::float_state::FloatState;
-use std::cell::UnsafeCell;
+use std::alloc::{Layout, alloc, dealloc};
+use std::cell::{Cell, UnsafeCell};
 use std::hint::spin_loop;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{Builder, Thread};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// The most threads of a context, the caller's included.
 pub(crate) const MAX_THREADS: usize = 256;
 
-/// How often a waiting thread looks before it parks or yields: some ten microseconds.
+/// How often a waiting thread looks before it sleeps or yields: some ten microseconds.
 const SPINS: u32 = 4000;
 
 const OPEN: u64 = 1 << 31;
@@ -32,47 +35,55 @@ const INSIDE: u64 = OPEN - 1;
 
 type Function<'a> = dyn Fn() + Sync + 'a;
 
-struct Shared {
+thread_local! {
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the calling thread is one of a pool's.
+pub(crate) fn is_worker() -> bool {
+    IS_WORKER.with(Cell::get)
+}
+
+/// One process's worker threads and what they share with the callers.
+struct Crew {
+    start: Start,
+    process: u32,
+    /// The pool and each worker; who leaves last frees.
+    owners: AtomicUsize,
     state: AtomicU64,
+    /// Grows by 1 with each job; what workers sleep on.
+    jobs: AtomicU32,
+    sleepers: AtomicU32,
     /// Valid while the job is open or a worker is inside.
     function: UnsafeCell<*const Function<'static>>,
     ended: AtomicBool,
     panicked: AtomicBool,
 }
 
-// SAFETY: `function` is written by the one caller that owns the pool's `busy` flag while no worker can be inside, and read
-// by workers that have entered, which the `state` word orders after the write.
-unsafe impl Sync for Shared {}
-// SAFETY: as above; the pointer is only ever followed while its owner waits.
-unsafe impl Send for Shared {}
+/// The pool's share of a crew.
+struct CrewOwner(NonNull<Crew>);
 
-/// One process's worker threads.
-struct Crew {
-    process: u32,
-    shared: Arc<Shared>,
-    workers: Vec<Worker>,
-}
+// SAFETY: all of a crew is atomic or constant but `function`, which is written by the one caller that holds the pool's lock
+// while no worker can be inside, and read by workers that have entered, which the `state` word orders after the write.
+unsafe impl Send for CrewOwner {}
 
-struct Worker {
-    thread: Thread,
-    parked: Arc<AtomicBool>,
-}
-
-impl Drop for Crew {
+impl Drop for CrewOwner {
     fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::Release);
-        if self.process == std::process::id() {
-            for worker in &self.workers {
-                worker.thread.unpark();
-            }
+        let crew = self.crew();
+        if crew.process == std::process::id() {
+            crew.ended.store(true, Ordering::Release);
+            crew.jobs.fetch_add(1, Ordering::SeqCst);
+            thread::wake_all(&crew.jobs);
+            Crew::leave(self.0);
         }
+        // Else: the workers lived in the parent, and whatever they were doing with their copy stands still for ever.
     }
 }
 
 /// See the module's text.
 pub(crate) struct Pool {
     threads: usize,
-    crew: Mutex<Option<Crew>>,
+    crew: Mutex<Option<CrewOwner>>,
 }
 
 impl Pool {
@@ -106,12 +117,12 @@ impl Pool {
         };
         if self.threads > 1 && parts > 1 {
             // Held during the job: whoever finds it taken works alone.
-            if let Ok(mut crew) = self.crew.try_lock() {
-                if crew.as_ref().is_none_or(|crew| crew.process != std::process::id()) {
-                    *crew = Crew::start(self.threads - 1);
+            if let Ok(mut owner) = self.crew.try_lock() {
+                if owner.as_ref().is_none_or(|owner| owner.crew().process != std::process::id()) {
+                    *owner = Crew::start(self.threads - 1);
                 }
-                if let Some(crew) = crew.as_ref() {
-                    return crew.run(&function, self.threads.min(parts) - 1);
+                if let Some(owner) = owner.as_ref() {
+                    return owner.crew().run(&function);
                 }
             }
         }
@@ -120,37 +131,58 @@ impl Pool {
     }
 }
 
+impl CrewOwner {
+    fn crew(&self) -> &Crew {
+        // SAFETY: allocated in `Crew::start` and freed only after this owner has left.
+        unsafe { self.0.as_ref() }
+    }
+}
+
 impl Crew {
-    /// Starts up to `count` workers; `None` when not even the bookkeeping can be had.
-    fn start(count: usize) -> Option<Crew> {
+    /// Starts up to `count` workers: fewer are no error, the work is done by those that there are. `None` without memory.
+    fn start(count: usize) -> Option<CrewOwner> {
         fn nothing() {}
         let nothing: &'static Function<'static> = &nothing;
-        let shared = Arc::new(Shared {
-            state: AtomicU64::new(0),
-            function: UnsafeCell::new(nothing),
-            ended: AtomicBool::new(false),
-            panicked: AtomicBool::new(false),
-        });
-        let mut workers = Vec::new();
-        workers.try_reserve_exact(count).ok()?;
-        let signals = BlockedSignals::new();
-        for index in 0..count {
-            let parked = Arc::new(AtomicBool::new(false));
-            let (worker_shared, worker_parked) = (shared.clone(), parked.clone());
-            let thread = Builder::new()
-                .name(format!("gguffuse-{index}"))
-                .stack_size(256 << 10)
-                .spawn(move || work(&worker_shared, &worker_parked));
-            // Fewer threads are no error: the work is done by those that there are.
-            let Ok(handle) = thread else { break };
-            workers.push(Worker { thread: handle.thread().clone(), parked });
+        // SAFETY: the layout is not empty; the memory is written whole before it is used.
+        let crew = unsafe {
+            let crew = NonNull::new(alloc(Layout::new::<Crew>()).cast::<Crew>())?;
+            crew.write(Crew {
+                start: Start { run: work, argument: crew.as_ptr().cast_const().cast() },
+                process: std::process::id(),
+                owners: AtomicUsize::new(1),
+                state: AtomicU64::new(0),
+                jobs: AtomicU32::new(0),
+                sleepers: AtomicU32::new(0),
+                function: UnsafeCell::new(nothing),
+                ended: AtomicBool::new(false),
+                panicked: AtomicBool::new(false),
+            });
+            crew
+        };
+        // SAFETY: valid until the last owner leaves, and each worker is one from before its thread exists.
+        let shared: &'static Crew = unsafe { crew.as_ref() };
+        for _ in 0..count {
+            shared.owners.fetch_add(1, Ordering::Relaxed);
+            if !thread::start(&shared.start) {
+                shared.owners.fetch_sub(1, Ordering::Relaxed);
+                break;
+            }
         }
-        drop(signals);
-        Some(Crew { process: std::process::id(), shared, workers })
+        Some(CrewOwner(crew))
     }
 
-    fn run(&self, function: &Function<'_>, helpers: usize) -> Result<()> {
-        let state = &self.shared.state;
+    /// One owner less; the last one frees.
+    fn leave(crew: NonNull<Crew>) {
+        // SAFETY: the caller is an owner, so the crew is there; when it was the last, nobody else can come.
+        // AcqRel: what the others did with it happened before it is freed.
+        unsafe {
+            if crew.as_ref().owners.fetch_sub(1, Ordering::AcqRel) == 1 {
+                dealloc(crew.as_ptr().cast(), Layout::new::<Crew>());
+            }
+        }
+    }
+
+    fn run(&self, function: &Function<'_>) -> Result<()> {
         // Whatever happens below, nobody returns to the owner of `function` before the workers have left it.
         struct Closing<'a>(&'a AtomicU64);
         impl Drop for Closing<'_> {
@@ -171,96 +203,74 @@ impl Crew {
         // SAFETY: no worker is inside (the last job waited for that) and none can enter a closed job, so nobody reads
         // the pointer while it is written. Its lifetime is extended only until `Closing` has seen the last worker leave.
         unsafe {
-            *self.shared.function.get() =
-                std::mem::transmute::<*const Function<'_>, *const Function<'static>>(function);
+            *self.function.get() = std::mem::transmute::<*const Function<'_>, *const Function<'static>>(function);
         }
-        let closing = Closing(state);
-        let number = (state.load(Ordering::Relaxed) >> 32).wrapping_add(1);
-        // Release: whoever enters sees the function. SeqCst with the workers' `parked`: either the worker sees the new
-        // number before it parks, or this thread sees that it is parking.
-        state.store(number << 32 | OPEN, Ordering::SeqCst);
-        for worker in self.workers.iter().take(helpers) {
-            if worker.parked.swap(false, Ordering::SeqCst) {
-                worker.thread.unpark();
-            }
+        let closing = Closing(&self.state);
+        let number = (self.state.load(Ordering::Relaxed) >> 32).wrapping_add(1);
+        // Release: whoever enters sees the function. SeqCst with `jobs` and `sleepers`: a worker that is about to sleep
+        // either finds `jobs` changed, or is counted here and woken.
+        self.state.store(number << 32 | OPEN, Ordering::SeqCst);
+        self.jobs.fetch_add(1, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            thread::wake_all(&self.jobs);
         }
         function();
         drop(closing);
-        match self.shared.panicked.swap(false, Ordering::Relaxed) {
+        match self.panicked.swap(false, Ordering::Relaxed) {
             false => Ok(()),
             true => Err(Error::Internal("a worker thread panicked")),
         }
     }
+
+    /// Takes part in the open job, unless it is number `done`; returns the number of the last one taken part in.
+    fn take_part(&self, done: u64) -> u64 {
+        let state = self.state.load(Ordering::SeqCst);
+        let number = state >> 32;
+        if state & OPEN == 0 || number == done {
+            return done;
+        }
+        // Acquire: the function is visible.
+        if self.state.compare_exchange(state, state + 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return done;
+        }
+        // SAFETY: inside an open job; the caller keeps the function alive until this worker has left.
+        let function = unsafe { &**self.function.get() };
+        // A panic is a bug of this library; it must not take the host down, and the caller must not wait for ever.
+        if catch_unwind(AssertUnwindSafe(function)).is_err() {
+            self.panicked.store(true, Ordering::Relaxed);
+        }
+        // Release: what was written is visible to the caller.
+        self.state.fetch_sub(1, Ordering::Release);
+        number
+    }
 }
 
-/// The life of a worker.
-fn work(shared: &Shared, parked: &AtomicBool) {
+/// The life of a worker; `crew` is one share of a crew.
+fn work(crew: *const ()) {
+    IS_WORKER.with(|is_worker| is_worker.set(true));
     let _float_state = FloatState::standard();
+    // SAFETY: the share counted for this worker keeps the crew alive.
+    let owned = unsafe { NonNull::new_unchecked(crew.cast_mut().cast::<Crew>()) };
+    // SAFETY: as above, until `leave`.
+    let crew = unsafe { owned.as_ref() };
     let mut done = 0;
     let mut looks = 0u32;
-    while !shared.ended.load(Ordering::Acquire) {
-        let state = shared.state.load(Ordering::SeqCst);
-        if state & OPEN != 0 && state >> 32 != done {
-            // Acquire: the function is visible.
-            if shared.state.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                done = state >> 32;
-                looks = 0;
-                // SAFETY: inside an open job; the caller keeps the function alive until this worker has left.
-                let function = unsafe { &**shared.function.get() };
-                // A panic is a bug of this library; it must not take the host down, and the caller must not wait for ever.
-                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(function)).is_err() {
-                    shared.panicked.store(true, Ordering::Relaxed);
-                }
-                // Release: what was written is visible to the caller.
-                shared.state.fetch_sub(1, Ordering::Release);
-            }
-            continue;
-        }
-        looks += 1;
+    while !crew.ended.load(Ordering::Acquire) {
+        let jobs = crew.jobs.load(Ordering::SeqCst);
+        let before = done;
+        done = crew.take_part(done);
+        looks = if done == before { looks + 1 } else { 0 };
         if looks < SPINS {
             spin_loop();
             continue;
         }
         looks = 0;
-        parked.store(true, Ordering::SeqCst);
-        let state = shared.state.load(Ordering::SeqCst);
-        let nothing_new = state & OPEN == 0 || state >> 32 == done;
-        if nothing_new && !shared.ended.load(Ordering::SeqCst) {
-            std::thread::park();
-        }
-        parked.store(false, Ordering::SeqCst);
+        // `jobs` was read before the look that found nothing to do: a job or an end since then has changed it.
+        crew.sleepers.fetch_add(1, Ordering::SeqCst);
+        thread::wait(&crew.jobs, jobs);
+        crew.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-/// All signals blocked on this thread, so that a thread started meanwhile never runs a host's handler.
-struct BlockedSignals {
-    #[cfg(unix)]
-    before: Option<libc::sigset_t>,
-}
-
-impl BlockedSignals {
-    fn new() -> BlockedSignals {
-        #[cfg(unix)]
-        // SAFETY: both sets are valid for the calls, which write them whole.
-        unsafe {
-            let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
-            libc::sigfillset(&mut all);
-            let blocked = libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before) == 0;
-            BlockedSignals { before: blocked.then_some(before) }
-        }
-        #[cfg(not(unix))]
-        BlockedSignals {}
-    }
-}
-
-impl Drop for BlockedSignals {
-    fn drop(&mut self) {
-        #[cfg(unix)]
-        if let Some(before) = &self.before {
-            // SAFETY: the set is the one that the thread had.
-            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
-        }
-    }
+    Crew::leave(owned);
 }
 
 /// How many threads a context uses when it is asked for `threads`: 0 is as many as affinity and cgroup let the process use.
