@@ -3,10 +3,44 @@
 
 mod fit;
 mod float;
+mod fp4;
+mod grids;
+mod iq1_m;
+mod iq1_s;
+mod iq2_s;
+mod iq2_xs;
+mod iq2_xxs;
+mod iq3_s;
+mod iq3_xxs;
+mod iq4_nl;
+mod iq4_xs;
+mod levels;
+mod mxfp4;
+mod nvfp4;
+mod q1_0;
+mod q2_0;
 mod q4_k;
+mod scale;
+mod tq1_0;
+mod tq2_0;
 
 pub use float::{F16, F32};
+pub use iq1_m::Iq1M;
+pub use iq1_s::Iq1S;
+pub use iq2_s::Iq2S;
+pub use iq2_xs::Iq2Xs;
+pub use iq2_xxs::Iq2Xxs;
+pub use iq3_s::Iq3S;
+pub use iq3_xxs::Iq3Xxs;
+pub use iq4_nl::Iq4Nl;
+pub use iq4_xs::Iq4Xs;
+pub use mxfp4::Mxfp4;
+pub use nvfp4::Nvfp4;
+pub use q1_0::Q1_0;
+pub use q2_0::Q2_0;
 pub use q4_k::Q4K;
+pub use tq1_0::Tq1_0;
+pub use tq2_0::Tq2_0;
 
 use crate::error::{Result, error};
 use crate::simd::{CHUNK, LANES, Simd};
@@ -194,6 +228,21 @@ pub(crate) fn with_block<V: Visitor>(tensor_type: TensorType, visitor: V) -> Opt
         TensorType::F32 => visitor.float::<F32>(),
         TensorType::F16 => visitor.float::<F16>(),
         TensorType::Q4_K => visitor.affine::<Q4K>(),
+        TensorType::IQ2_XXS => visitor.block::<Iq2Xxs>(),
+        TensorType::IQ2_XS => visitor.block::<Iq2Xs>(),
+        TensorType::IQ3_XXS => visitor.block::<Iq3Xxs>(),
+        TensorType::IQ1_S => visitor.block::<Iq1S>(),
+        TensorType::IQ4_NL => visitor.block::<Iq4Nl>(),
+        TensorType::IQ3_S => visitor.block::<Iq3S>(),
+        TensorType::IQ2_S => visitor.block::<Iq2S>(),
+        TensorType::IQ4_XS => visitor.block::<Iq4Xs>(),
+        TensorType::IQ1_M => visitor.block::<Iq1M>(),
+        TensorType::TQ1_0 => visitor.block::<Tq1_0>(),
+        TensorType::TQ2_0 => visitor.block::<Tq2_0>(),
+        TensorType::MXFP4 => visitor.block::<Mxfp4>(),
+        TensorType::NVFP4 => visitor.block::<Nvfp4>(),
+        TensorType::Q1_0 => visitor.block::<Q1_0>(),
+        TensorType::Q2_0 => visitor.block::<Q2_0>(),
         _ => return None,
     })
 }

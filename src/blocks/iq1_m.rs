@@ -1,0 +1,52 @@
+//! IQ1_M: 256 weights in 56 bytes (1.75 bits each). Knows no ISA.
+//!
+//! ```text
+//! bytes 0..32   low     bits 0..8 of the index of a point of the grid IQ1S, per 8 weights
+//! bytes 32..48  high    4 bits per 8 weights, the first of two in the low nibble: bits 0..3 are bits 8..11 of the
+//!                       index, bit 3 set where delta is negative
+//! bytes 48..56  scales  four u16, one per 64 weights: bits 0..12 are 4 x 3 bits, the scale s of 16 weights each;
+//!                       bits 12..16 are bits 0..4, 4..8, 8..12, 12..16 of the f16 d
+//!
+//! w[i] = d * (2 * s[i/16] + 1) * (grid[index[i/8]][i%8] + delta[i/8]),  delta = +-1/8
+//! ```
+//! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
+
+use super::grids::{IQ1S, write_shifted};
+use super::{Block, TensorType};
+use half::f16;
+
+/// One IQ1_M block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Iq1M {
+    low: [u8; 32],
+    high: [u8; 16],
+    scales: [[u8; 2]; 4],
+}
+
+const _: () = assert!(size_of::<Iq1M>() == TensorType::IQ1_M.block_bytes());
+
+impl Iq1M {
+    /// The scale that is spread over the high bits of the four words of scales.
+    #[inline(always)]
+    pub(crate) fn d(&self) -> f16 {
+        let [a, b, c, d] = self.scales.map(|word| u16::from_le_bytes(word) >> 12);
+        f16::from_bits(a | b << 4 | c << 8 | d << 12)
+    }
+}
+
+// SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Iq1M {
+    const TYPE: TensorType = TensorType::IQ1_M;
+
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = self.d().to_f32();
+        for (l, (low, values)) in self.low.iter().zip(out.as_chunks_mut().0).enumerate() {
+            let s = u16::from_le_bytes(self.scales[l / 8]) >> (l / 2 % 4 * 3) & 7;
+            let scale = d * f32::from(2 * s + 1);
+            let high = self.high[l / 2] >> (l % 2 * 4);
+            let index = usize::from(*low) | usize::from(high & 7) << 8;
+            write_shifted(values, scale, IQ1S[index], high & 8 != 0);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! IQ2_S: 256 weights in 82 bytes (2.5625 bits each). Knows no ISA.
+//!
+//! ```text
+//! bytes 0..2    d       f16
+//! bytes 2..34   low     bits 0..8 of the index of a point of the grid IQ2S, per 8 weights
+//! bytes 34..66  signs   a bit per weight
+//! bytes 66..74  high    bits 8 and 9 of the index: 2 bits per 8 weights, the first of four lowest
+//! bytes 74..82  scales  s, 4 bits per 16 weights, the first of two in the low nibble
+//!
+//! w[i] = d * (s[i/16] + 0.5) / 4 * sign[i] * grid[index[i/8]][i%8]
+//! ```
+//! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
+
+use super::grids::{IQ2S, write_signed};
+use super::{Block, TensorType};
+use half::f16;
+
+/// One IQ2_S block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Iq2S {
+    d: [u8; 2],
+    low: [u8; 32],
+    signs: [u8; 32],
+    high: [u8; 8],
+    scales: [u8; 8],
+}
+
+const _: () = assert!(size_of::<Iq2S>() == TensorType::IQ2_S.block_bytes());
+
+impl Iq2S {
+    /// The grid index of weights `8 * l..8 * l + 8`.
+    #[inline(always)]
+    pub(crate) fn index(&self, l: usize) -> usize {
+        usize::from(self.low[l]) | usize::from(self.high[l / 4] >> (l % 4 * 2) & 3) << 8
+    }
+}
+
+// SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Iq2S {
+    const TYPE: TensorType = TensorType::IQ2_S;
+
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = f16::from_le_bytes(self.d).to_f32();
+        for (l, (signs, values)) in self.signs.iter().zip(out.as_chunks_mut().0).enumerate() {
+            let s = (self.scales[l / 4] >> (l / 2 % 2 * 4)) & 15;
+            let scale = d * (0.5 + f32::from(s)) * 0.25;
+            write_signed(values, scale, IQ2S[self.index(l)], *signs);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! IQ2_XS: 256 weights in 74 bytes (2.3125 bits each). Knows no ISA.
+//!
+//! ```text
+//! bytes 0..2    d       f16
+//! bytes 2..66   points  u16 per 8 weights: bits 0..9 are the index of a point of the grid IQ2XS, bits 9..16 seven signs
+//!                       (the eighth makes the number of minus signs even)
+//! bytes 66..74  scales  s, 4 bits per 16 weights, the first of two in the low nibble
+//!
+//! w[i] = d * (s[i/16] + 0.5) / 4 * sign[i] * grid[index[i/8]][i%8]
+//! ```
+//! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
+
+use super::grids::{IQ2XS, even_signs, write_signed};
+use super::{Block, TensorType};
+use half::f16;
+
+/// One IQ2_XS block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Iq2Xs {
+    d: [u8; 2],
+    points: [[u8; 2]; 32],
+    scales: [u8; 8],
+}
+
+const _: () = assert!(size_of::<Iq2Xs>() == TensorType::IQ2_XS.block_bytes());
+
+// SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Iq2Xs {
+    const TYPE: TensorType = TensorType::IQ2_XS;
+
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = f16::from_le_bytes(self.d).to_f32();
+        for (l, (point, values)) in self.points.iter().zip(out.as_chunks_mut().0).enumerate() {
+            let point = u16::from_le_bytes(*point);
+            let s = (self.scales[l / 4] >> (l / 2 % 2 * 4)) & 15;
+            let scale = d * (0.5 + f32::from(s)) * 0.25;
+            write_signed(values, scale, IQ2XS[usize::from(point & 511)], even_signs(u32::from(point >> 9)));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! IQ3_S: 256 weights in 110 bytes (3.4375 bits each). Knows no ISA.
+//!
+//! ```text
+//! bytes 0..2      d       f16
+//! bytes 2..66     low     bits 0..8 of the index of a point of the grid IQ3S, per 4 weights
+//! bytes 66..74    high    bit 8 of the index: a bit per 4 weights
+//! bytes 74..106   signs   a bit per weight
+//! bytes 106..110  scales  s, 4 bits per 32 weights, the first of two in the low nibble
+//!
+//! w[i] = d * (2 * s[i/32] + 1) * sign[i] * grid[index[i/4]][i%4]
+//! ```
+//! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
+
+use super::grids::{IQ3S, join, write_signed};
+use super::{Block, TensorType};
+use half::f16;
+
+/// One IQ3_S block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Iq3S {
+    d: [u8; 2],
+    low: [u8; 64],
+    high: [u8; 8],
+    signs: [u8; 32],
+    scales: [u8; 4],
+}
+
+const _: () = assert!(size_of::<Iq3S>() == TensorType::IQ3_S.block_bytes());
+
+impl Iq3S {
+    /// The grid index of weights `4 * l..4 * l + 4`.
+    #[inline(always)]
+    pub(crate) fn index(&self, l: usize) -> usize {
+        usize::from(self.low[l]) | usize::from(self.high[l / 8] >> (l % 8) & 1) << 8
+    }
+}
+
+// SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Iq3S {
+    const TYPE: TensorType = TensorType::IQ3_S;
+
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = f16::from_le_bytes(self.d).to_f32();
+        for (l, (signs, values)) in self.signs.iter().zip(out.as_chunks_mut().0).enumerate() {
+            let s = (self.scales[l / 8] >> (l / 4 % 2 * 4)) & 15;
+            let scale = d * f32::from(1 + 2 * s);
+            let magnitudes = join(IQ3S[self.index(2 * l)], IQ3S[self.index(2 * l + 1)]);
+            write_signed(values, scale, magnitudes, *signs);
+        }
+    }
+}

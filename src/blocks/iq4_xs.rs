@@ -1,0 +1,95 @@
+//! IQ4_XS: 256 weights in 136 bytes (4.25 bits each). Knows no ISA.
+//!
+//! ```text
+//! bytes 0..2    d      f16
+//! bytes 2..4    high   bits 4 and 5 of the eight scales s[g], u16: bits 2 * g and 2 * g + 1
+//! bytes 4..8    low    bits 0..4 of the eight scales, the first of two in the low nibble
+//! bytes 8..136  codes  q, 4 bits: 16 bytes hold 32 consecutive weights, the first 16 in the low nibbles
+//!
+//! w[i] = d * (s[i/32] - 32) * value[q[i]],  values as in IQ4_NL
+//! ```
+//! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
+
+use super::fit::inverse;
+use super::iq4_nl::{LEVELS, codes, fit, write};
+use super::levels::squared_error;
+use super::scale::Normal;
+use super::{Block, TensorType};
+use half::f16;
+
+/// One IQ4_XS block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Iq4Xs {
+    d: [u8; 2],
+    high: [u8; 2],
+    low: [u8; 4],
+    codes: [[u8; 16]; 8],
+}
+
+const _: () = assert!(size_of::<Iq4Xs>() == TensorType::IQ4_XS.block_bytes());
+
+impl Iq4Xs {
+    /// The scale of group `g`, -32..=31.
+    #[inline(always)]
+    pub(crate) fn scale(&self, g: usize) -> i8 {
+        let low = self.low[g / 2] >> (g % 2 * 4) & 15;
+        let high = u16::from_le_bytes(self.high) >> (2 * g) & 3;
+        (low | (high as u8) << 4) as i8 - 32
+    }
+
+    fn set_scale(&mut self, g: usize, scale: i8) {
+        let stored = (scale + 32) as u8;
+        self.low[g / 2] |= (stored & 15) << (g % 2 * 4);
+        self.high[g / 4] |= (stored >> 4) << (g % 4 * 2);
+    }
+}
+
+// SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Iq4Xs {
+    const TYPE: TensorType = TensorType::IQ4_XS;
+    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Iq4Xs::quantize);
+
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = f16::from_le_bytes(self.d).to_f32();
+        for (g, (codes, values)) in self.codes.iter().zip(out.chunks_exact_mut(32)).enumerate() {
+            write(values, d * f32::from(self.scale(g)), codes);
+        }
+    }
+}
+
+impl Iq4Xs {
+    fn quantize(values: &[f32], importance: &[f32]) -> Self {
+        let normal = Normal::<256>::of(values, importance);
+        let groups = || normal.values.as_chunks::<32>().0.iter().zip(normal.weights.as_chunks::<32>().0);
+        let mut scales = [0.0; 8];
+        for (scale, (values, weights)) in scales.iter_mut().zip(groups()) {
+            *scale = fit(values, weights);
+        }
+        // -32 reaches further than 31: it is for the largest scale.
+        let largest =
+            scales.iter().fold(0.0, |largest: f32, scale| if scale.abs() > largest.abs() { *scale } else { largest });
+        let (d, unit) = normal.half(largest / -32.0);
+
+        let mut block = Iq4Xs { d: d.to_le_bytes(), high: [0; 2], low: [0; 4], codes: [[0; 16]; 8] };
+        for (g, (scale, (values, weights))) in scales.iter().zip(groups()).enumerate() {
+            let scale = nearest_integer(values, weights, *scale, unit);
+            block.set_scale(g, scale);
+            block.codes[g] = codes(values, unit * f32::from(scale));
+        }
+        block
+    }
+}
+
+/// The multiple of `unit` with the smallest error among the nearest to `scale` and its neighbours.
+fn nearest_integer(values: &[f32; 32], weights: &[f32; 32], scale: f32, unit: f32) -> i8 {
+    let nearest = (scale * inverse(unit)).round().clamp(-32.0, 31.0) as i8;
+    let mut best = (f32::INFINITY, nearest);
+    for scale in (nearest - 1).max(-32)..=(nearest + 1).min(31) {
+        let error = squared_error(&LEVELS, values, weights, unit * f32::from(scale));
+        if error < best.0 {
+            best = (error, scale);
+        }
+    }
+    best.1
+}

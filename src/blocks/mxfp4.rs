@@ -1,0 +1,53 @@
+//! MXFP4: 32 weights in 17 bytes (4.25 bits each). Knows no ISA.
+//!
+//! ```text
+//! byte  0      e      exponent E8M0 (255, which is NaN in OCP's format, is 2^128 for ggml)
+//! bytes 1..17  codes  E2M1, 4 bits: weights 0..16 in the low nibbles, 16..32 in the high ones
+//!
+//! w[i] = 2^(e-128) * value[q[i]],  value = twice E2M1
+//! ```
+//! Source of the layout: ggml-common.h, ggml-quants.c and ggml-impl.h of ggml 0.21.0 (MIT).
+
+use super::scale::Normal;
+use super::{Block, TensorType, fp4};
+
+/// One MXFP4 block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Mxfp4 {
+    e: u8,
+    codes: [u8; 16],
+}
+
+const _: () = assert!(size_of::<Mxfp4>() == TensorType::MXFP4.block_bytes());
+
+/// `2^(e-128)`: half of E8M0, as the values are twice E2M1.
+#[inline(always)]
+pub(crate) const fn e8m0_half(e: u8) -> f32 {
+    // The two smallest are subnormal.
+    f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (e as u32 - 1) << 23 })
+}
+
+// SAFETY: bytes only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Mxfp4 {
+    const TYPE: TensorType = TensorType::MXFP4;
+    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Mxfp4::quantize);
+
+    fn dequantize(&self, out: &mut [f32]) {
+        fp4::write(out, e8m0_half(self.e), &self.codes);
+    }
+}
+
+impl Mxfp4 {
+    fn quantize(values: &[f32], importance: &[f32]) -> Self {
+        /// Above it, 12 times the scale is infinite.
+        const LARGEST: i32 = 252;
+        let normal = Normal::<32>::of(values, importance);
+        // The largest magnitude is 1 to 2 units; 12 times the scale is from 3/4 of a unit to 6 units.
+        let unit = normal.unit.log2().round() as i32 + 128;
+        let exponents = (-4..=-1).map(|exponent| (unit + exponent).clamp(0, LARGEST) as u8);
+        let mut block = Mxfp4 { e: 0, codes: [0; 16] };
+        block.e = fp4::quantize(&normal, exponents.map(|e| (e, e8m0_half(e))), &mut block.codes);
+        block
+    }
+}

@@ -1,0 +1,68 @@
+//! NVFP4: 64 weights in 36 bytes (4.5 bits each). Knows no ISA.
+//!
+//! ```text
+//! bytes 0..4   scales  UE4M3 per 16 weights (a float of 4 bits of exponent and 3 of mantissa; bit 7 is ignored, 127 is 0)
+//! bytes 4..36  codes   E2M1, 4 bits: 8 bytes hold 16 consecutive weights, the first 8 in the low nibbles
+//!
+//! w[i] = scale[i/16] / 2 * value[q[i]],  value = twice E2M1
+//! ```
+//! The tensor's own scale, which NVFP4 files have besides, is another tensor.
+//! Source of the layout: ggml-common.h, ggml-quants.c and ggml-impl.h of ggml 0.21.0 (MIT).
+
+use super::scale::{Normal, largest};
+use super::{Block, TensorType, fp4};
+
+/// One NVFP4 block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Nvfp4 {
+    scales: [u8; 4],
+    codes: [[u8; 8]; 4],
+}
+
+const _: () = assert!(size_of::<Nvfp4>() == TensorType::NVFP4.block_bytes());
+
+/// Half of UE4M3, as the values are twice E2M1.
+pub(crate) static UE4M3_HALF: [f32; 256] = {
+    let mut table = [0.0; 256];
+    let mut stored = 0;
+    while stored < 256 {
+        let (exponent, mantissa) = (stored as u32 >> 3 & 15, stored as u32 & 7);
+        table[stored] = match exponent {
+            0 => mantissa as f32 / 1024.0,
+            _ if stored == 127 => 0.0,
+            _ => f32::from_bits((exponent + 119) << 23 | mantissa << 20),
+        };
+        stored += 1;
+    }
+    table
+};
+
+// SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Nvfp4 {
+    const TYPE: TensorType = TensorType::NVFP4;
+    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Nvfp4::quantize);
+
+    fn dequantize(&self, out: &mut [f32]) {
+        for ((scale, codes), values) in self.scales.iter().zip(&self.codes).zip(out.chunks_exact_mut(16)) {
+            fp4::write(values, UE4M3_HALF[usize::from(*scale)], codes);
+        }
+    }
+}
+
+impl Nvfp4 {
+    fn quantize(values: &[f32], importance: &[f32]) -> Self {
+        /// Scales tried: those from half the one at which the largest magnitude is the largest code to 1.7 times it.
+        const TRIED: usize = 14;
+        let mut block = Nvfp4 { scales: [0; 4], codes: [[0; 8]; 4] };
+        let groups = values.chunks_exact(16).zip(importance.chunks_exact(16));
+        for ((scale, codes), (values, importance)) in block.scales.iter_mut().zip(&mut block.codes).zip(groups) {
+            let lowest = largest(values) / 24.0;
+            let first = UE4M3_HALF[..127].partition_point(|scale| *scale < lowest).min(126);
+            let tried = UE4M3_HALF[..127].iter().enumerate().skip(first).take(TRIED);
+            let tried = tried.map(|(stored, scale)| (stored as u8, *scale));
+            *scale = fp4::quantize(&Normal::<16>::of(values, importance), tried, codes);
+        }
+        block
+    }
+}

@@ -1,0 +1,55 @@
+//! Q1_0: 128 weights in 18 bytes (1.125 bits each). Knows no ISA.
+//!
+//! ```text
+//! bytes 0..2   d     f16
+//! bytes 2..18  bits  q, a bit per weight, the first of eight lowest
+//!
+//! w[i] = d * (2 * q[i] - 1)
+//! ```
+//! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
+
+use super::scale::Normal;
+use super::{Block, TensorType};
+use half::f16;
+
+/// One Q1_0 block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Q1_0 {
+    d: [u8; 2],
+    bits: [u8; 16],
+}
+
+const _: () = assert!(size_of::<Q1_0>() == TensorType::Q1_0.block_bytes());
+
+// SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Q1_0 {
+    const TYPE: TensorType = TensorType::Q1_0;
+    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q1_0::quantize);
+
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = f16::from_le_bytes(self.d).to_f32();
+        for (byte, values) in self.bits.iter().zip(out.chunks_exact_mut(8)) {
+            for (bit, value) in values.iter_mut().enumerate() {
+                *value = if byte >> bit & 1 == 0 { -d } else { d };
+            }
+        }
+    }
+}
+
+impl Q1_0 {
+    /// The best scale is the mean magnitude.
+    fn quantize(values: &[f32], importance: &[f32]) -> Self {
+        let normal = Normal::<128>::of(values, importance);
+        let magnitudes: f32 =
+            normal.values.iter().zip(&normal.weights).map(|(value, weight)| weight * value.abs()).sum();
+        let (d, _) = normal.half(magnitudes / normal.weights.iter().sum::<f32>());
+        let mut block = Q1_0 { d: d.to_le_bytes(), bits: [0; 16] };
+        for (byte, values) in block.bits.iter_mut().zip(values.chunks_exact(8)) {
+            for (bit, value) in values.iter().enumerate() {
+                *byte |= u8::from(*value >= 0.0) << bit;
+            }
+        }
+        block
+    }
+}

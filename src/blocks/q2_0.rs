@@ -1,0 +1,54 @@
+//! Q2_0: 64 weights in 18 bytes (2.25 bits each). Knows no ISA.
+//!
+//! ```text
+//! bytes 0..2   d      f16
+//! bytes 2..18  codes  q, 2 bits per weight, the first of four lowest
+//!
+//! w[i] = d * (q[i] - 1)
+//! ```
+//! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
+
+use super::fit::{code, inverse};
+use super::scale::{Normal, best_few_levels};
+use super::{Block, TensorType};
+use half::f16;
+
+/// One Q2_0 block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Q2_0 {
+    d: [u8; 2],
+    codes: [u8; 16],
+}
+
+const _: () = assert!(size_of::<Q2_0>() == TensorType::Q2_0.block_bytes());
+
+// SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Q2_0 {
+    const TYPE: TensorType = TensorType::Q2_0;
+    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q2_0::quantize);
+
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = f16::from_le_bytes(self.d).to_f32();
+        for (byte, values) in self.codes.iter().zip(out.chunks_exact_mut(4)) {
+            for (element, value) in values.iter_mut().enumerate() {
+                *value = (f32::from(byte >> (2 * element) & 3) - 1.0) * d;
+            }
+        }
+    }
+}
+
+impl Q2_0 {
+    /// The levels -1, 0, 1, 2 are not symmetric: a negative `d` turns them round.
+    fn quantize(values: &[f32], importance: &[f32]) -> Self {
+        let normal = Normal::<64>::of(values, importance);
+        let (d, scale) = normal.half(best_few_levels(&normal, 2));
+        let mut block = Q2_0 { d: d.to_le_bytes(), codes: [0; 16] };
+        for (byte, values) in block.codes.iter_mut().zip(normal.values.chunks_exact(4)) {
+            for (element, value) in values.iter().enumerate() {
+                *byte |= (code(*value, inverse(scale), scale, 3.0) as u8) << (2 * element);
+            }
+        }
+        block
+    }
+}
