@@ -18,7 +18,7 @@ fn rmse(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// The types whose golden blocks are in tests/golden.
-const TYPES: [TensorType; 3] = [TensorType::F32, TensorType::F16, TensorType::Q4_K];
+const TYPES: [TensorType; 4] = [TensorType::F32, TensorType::F16, TensorType::Q4_K, TensorType::BF16];
 
 #[test]
 fn dequantised_blocks_have_ggmls_bits() {
@@ -38,7 +38,7 @@ fn dequantised_blocks_have_ggmls_bits() {
             sets += 1;
         }
     }
-    assert_eq!(sets, 4);
+    assert_eq!(sets, 5);
 }
 
 #[test]

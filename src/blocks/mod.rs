@@ -5,7 +5,7 @@ mod fit;
 mod float;
 mod q4_k;
 
-pub use float::{F16, F32};
+pub use float::{BF16, F16, F32};
 pub use q4_k::Q4K;
 
 use crate::error::{Result, error};
@@ -194,6 +194,7 @@ pub(crate) fn with_block<V: Visitor>(tensor_type: TensorType, visitor: V) -> Opt
         TensorType::F32 => visitor.float::<F32>(),
         TensorType::F16 => visitor.float::<F16>(),
         TensorType::Q4_K => visitor.affine::<Q4K>(),
+        TensorType::BF16 => visitor.float::<BF16>(),
         _ => return None,
     })
 }
