@@ -18,7 +18,21 @@ fn rmse(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// The types whose golden blocks are in tests/golden.
-const TYPES: [TensorType; 4] = [TensorType::F32, TensorType::F16, TensorType::Q4_K, TensorType::BF16];
+const TYPES: [TensorType; 13] = [
+    TensorType::F32,
+    TensorType::F16,
+    TensorType::Q4_0,
+    TensorType::Q4_1,
+    TensorType::Q5_0,
+    TensorType::Q5_1,
+    TensorType::Q8_0,
+    TensorType::Q2_K,
+    TensorType::Q3_K,
+    TensorType::Q4_K,
+    TensorType::Q5_K,
+    TensorType::Q6_K,
+    TensorType::BF16,
+];
 
 #[test]
 fn dequantised_blocks_have_ggmls_bits() {
@@ -38,7 +52,7 @@ fn dequantised_blocks_have_ggmls_bits() {
             sets += 1;
         }
     }
-    assert_eq!(sets, 5);
+    assert_eq!(sets, 23);
 }
 
 #[test]
