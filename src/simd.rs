@@ -79,6 +79,8 @@ pub trait Simd: Copy {
     fn f16(self, bits: [u8; 2]) -> f32;
     /// 16 IEEE halves as f32.
     fn f16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats;
+    /// 16 bfloat16 as f32.
+    fn bf16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats;
 
     // ---- integers ----
 

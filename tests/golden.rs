@@ -18,10 +18,19 @@ fn rmse(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// The types whose golden blocks are in tests/golden.
-const TYPES: [TensorType; 18] = [
+const TYPES: [TensorType; 28] = [
     TensorType::F32,
     TensorType::F16,
+    TensorType::Q4_0,
+    TensorType::Q4_1,
+    TensorType::Q5_0,
+    TensorType::Q5_1,
+    TensorType::Q8_0,
+    TensorType::Q2_K,
+    TensorType::Q3_K,
     TensorType::Q4_K,
+    TensorType::Q5_K,
+    TensorType::Q6_K,
     TensorType::IQ2_XXS,
     TensorType::IQ2_XS,
     TensorType::IQ3_XXS,
@@ -31,6 +40,7 @@ const TYPES: [TensorType; 18] = [
     TensorType::IQ2_S,
     TensorType::IQ4_XS,
     TensorType::IQ1_M,
+    TensorType::BF16,
     TensorType::TQ1_0,
     TensorType::TQ2_0,
     TensorType::MXFP4,
@@ -57,7 +67,7 @@ fn dequantised_blocks_have_ggmls_bits() {
             sets += 1;
         }
     }
-    assert_eq!(sets, 34);
+    assert_eq!(sets, 53);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What each ggml type is: its number, name and block size ([`TensorType`]), and for the types with code here how its
 //! blocks dequantise and quantise (one file per type). Knows no ISA, no threads, no files.
 
+mod bits;
 mod fit;
 mod float;
 mod fp4;
@@ -17,14 +18,27 @@ mod iq4_xs;
 mod levels;
 mod mxfp4;
 mod nvfp4;
+mod plain;
 mod q1_0;
 mod q2_0;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
 mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
 mod scale;
+mod signed;
+mod six_bits;
+mod super_block;
 mod tq1_0;
 mod tq2_0;
 
-pub use float::{F16, F32};
+pub use float::{BF16, F16, F32};
 pub use iq1_m::Iq1M;
 pub use iq1_s::Iq1S;
 pub use iq2_s::Iq2S;
@@ -36,9 +50,19 @@ pub use iq4_nl::Iq4Nl;
 pub use iq4_xs::Iq4Xs;
 pub use mxfp4::Mxfp4;
 pub use nvfp4::Nvfp4;
+pub use plain::{F64, I8, I16, I32, I64, Q8_1, Q8K};
 pub use q1_0::Q1_0;
 pub use q2_0::Q2_0;
+pub use q2_k::Q2K;
+pub use q3_k::Q3K;
+pub use q4_0::Q4_0;
+pub use q4_1::Q4_1;
 pub use q4_k::Q4K;
+pub use q5_0::Q5_0;
+pub use q5_1::Q5_1;
+pub use q5_k::Q5K;
+pub use q6_k::Q6K;
+pub use q8_0::Q8_0;
 pub use tq1_0::Tq1_0;
 pub use tq2_0::Tq2_0;
 
@@ -227,7 +251,18 @@ pub(crate) fn with_block<V: Visitor>(tensor_type: TensorType, visitor: V) -> Opt
     Some(match tensor_type {
         TensorType::F32 => visitor.float::<F32>(),
         TensorType::F16 => visitor.float::<F16>(),
+        TensorType::Q4_0 => visitor.block::<Q4_0>(),
+        TensorType::Q4_1 => visitor.block::<Q4_1>(),
+        TensorType::Q5_0 => visitor.block::<Q5_0>(),
+        TensorType::Q5_1 => visitor.block::<Q5_1>(),
+        TensorType::Q8_0 => visitor.block::<Q8_0>(),
+        TensorType::Q8_1 => visitor.block::<Q8_1>(),
+        TensorType::Q2_K => visitor.block::<Q2K>(),
+        TensorType::Q3_K => visitor.block::<Q3K>(),
         TensorType::Q4_K => visitor.affine::<Q4K>(),
+        TensorType::Q5_K => visitor.block::<Q5K>(),
+        TensorType::Q6_K => visitor.block::<Q6K>(),
+        TensorType::Q8_K => visitor.block::<Q8K>(),
         TensorType::IQ2_XXS => visitor.block::<Iq2Xxs>(),
         TensorType::IQ2_XS => visitor.block::<Iq2Xs>(),
         TensorType::IQ3_XXS => visitor.block::<Iq3Xxs>(),
@@ -236,7 +271,13 @@ pub(crate) fn with_block<V: Visitor>(tensor_type: TensorType, visitor: V) -> Opt
         TensorType::IQ3_S => visitor.block::<Iq3S>(),
         TensorType::IQ2_S => visitor.block::<Iq2S>(),
         TensorType::IQ4_XS => visitor.block::<Iq4Xs>(),
+        TensorType::I8 => visitor.block::<I8>(),
+        TensorType::I16 => visitor.block::<I16>(),
+        TensorType::I32 => visitor.block::<I32>(),
+        TensorType::I64 => visitor.block::<I64>(),
+        TensorType::F64 => visitor.block::<F64>(),
         TensorType::IQ1_M => visitor.block::<Iq1M>(),
+        TensorType::BF16 => visitor.float::<BF16>(),
         TensorType::TQ1_0 => visitor.block::<Tq1_0>(),
         TensorType::TQ2_0 => visitor.block::<Tq2_0>(),
         TensorType::MXFP4 => visitor.block::<Mxfp4>(),

@@ -12,7 +12,9 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
 
-use super::fit::{Fit, code, inverse, super_scale};
+use super::bits::pack;
+use super::six_bits::SixBits;
+use super::super_block::ScalesAndMins;
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
@@ -23,27 +25,11 @@ use half::f16;
 pub struct Q4K {
     d: [u8; 2],
     dmin: [u8; 2],
-    scales: [u8; 12],
+    scales: SixBits,
     codes: [[u8; 32]; 4],
 }
 
 const _: () = assert!(size_of::<Q4K>() == TensorType::Q4_K.block_bytes());
-
-impl Q4K {
-    /// The eight scales and the eight mins, byte g of each word.
-    #[inline(always)]
-    pub(crate) fn scales_and_mins(&self) -> (u64, u64) {
-        let [s0, s1, s2, s3, m0, m1, m2, m3, h0, h1, h2, h3] = self.scales;
-        let first = u32::from_le_bytes([s0, s1, s2, s3]);
-        let second = u32::from_le_bytes([m0, m1, m2, m3]);
-        let third = u32::from_le_bytes([h0, h1, h2, h3]);
-        let scales_high = (third & 0x0f0f_0f0f) | ((first >> 2) & 0x3030_3030);
-        let mins_high = ((third >> 4) & 0x0f0f_0f0f) | ((second >> 2) & 0x3030_3030);
-        let scales = u64::from(first & 0x3f3f_3f3f) | u64::from(scales_high) << 32;
-        let mins = u64::from(second & 0x3f3f_3f3f) | u64::from(mins_high) << 32;
-        (scales, mins)
-    }
-}
 
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Q4K {
@@ -53,7 +39,7 @@ unsafe impl Block for Q4K {
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();
         let dmin = f16::from_le_bytes(self.dmin).to_f32();
-        let (scales, mins) = self.scales_and_mins();
+        let (scales, mins) = self.scales.scales_and_mins();
         let (scales, mins) = (scales.to_le_bytes(), mins.to_le_bytes());
         for (pair, (codes, values)) in self.codes.iter().zip(out.chunks_exact_mut(64)).enumerate() {
             let (low, high) = values.split_at_mut(32);
@@ -70,36 +56,14 @@ unsafe impl Block for Q4K {
 
 impl Q4K {
     fn quantize(values: &[f32], importance: &[f32]) -> Self {
-        let groups = || values.as_chunks::<32>().0.iter().zip(importance.as_chunks::<32>().0);
-        let mut fits = [Fit::default(); 8];
-        for (fit, (values, importance)) in fits.iter_mut().zip(groups()) {
-            *fit = Fit::of(values, importance, 15.0);
-        }
-        let d = super_scale(fits.iter().map(|fit| fit.scale));
-        let dmin = super_scale(fits.iter().map(|fit| fit.min));
-        let (d_value, dmin_value) = (d.to_f32(), dmin.to_f32());
-
-        let mut block = Q4K { d: d.to_le_bytes(), dmin: dmin.to_le_bytes(), scales: [0; 12], codes: [[0; 32]; 4] };
-        for (g, (fit, (values, importance))) in fits.iter().zip(groups()).enumerate() {
-            let (scale, min) = fit.nearest_integers(values, importance, 15.0, d_value, dmin_value, 63.0);
-            block.set_scale_and_min(g, scale, min);
-            let (scale, min) = (d_value * f32::from(scale), dmin_value * f32::from(min));
-            for (byte, value) in block.codes[g / 2].iter_mut().zip(values) {
-                *byte |= (code(*value, inverse(scale), min, 15.0) as u8) << (4 * (g % 2));
-            }
+        let ScalesAndMins { d, dmin, scales, mins, codes } =
+            ScalesAndMins::<8>::of::<32>(values, importance, 15.0, 63.0);
+        let (d, dmin) = (d.to_le_bytes(), dmin.to_le_bytes());
+        let mut block = Q4K { d, dmin, scales: SixBits::of(&scales, &mins), codes: [[0; 32]; 4] };
+        for (codes, packed) in codes.as_chunks::<64>().0.iter().zip(&mut block.codes) {
+            pack::<4>(codes, packed, 0);
         }
         block
-    }
-
-    fn set_scale_and_min(&mut self, g: usize, scale: u8, min: u8) {
-        if g < 4 {
-            self.scales[g] |= scale;
-            self.scales[g + 4] |= min;
-        } else {
-            self.scales[g + 4] = (scale & 15) | (min & 15) << 4;
-            self.scales[g - 4] |= scale >> 4 << 6;
-            self.scales[g] |= min >> 4 << 6;
-        }
     }
 }
 
@@ -117,7 +81,7 @@ impl Affine for Q4K {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let (scales, mins) = chunk[0].scales_and_mins();
+        let (scales, mins) = chunk[0].scales.scales_and_mins();
         let dmin = s.splat(s.f16(chunk[0].dmin));
         let mins = s.mul(dmin, s.group_floats(s.groups_twice(mins)));
         Scaling::integer(s, s.f16(chunk[0].d), s.groups_twice(scales), mins)

@@ -1,4 +1,4 @@
-//! Products with float weights (F32, F16): no digits, plain f32 multiply-adds over 16 lanes, for any m. Knows no ISA.
+//! Products with float weights (F32, F16, BF16): no digits, plain f32 multiply-adds over 16 lanes, for any m. Knows no ISA.
 
 use super::Task;
 use super::decode::Job;

@@ -128,6 +128,11 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn bf16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats {
+        halves.map(|[low, high]| f32::from_le_bytes([0, 0, low, high]))
+    }
+
+    #[inline(always)]
     fn load(self, bytes: &[i8; COLUMNS]) -> Self::Codes {
         bytes.map(|byte| byte as u8)
     }

@@ -339,7 +339,7 @@ fn float_products_are_the_same_at_every_level() {
         for (m, n) in [(1, 1), (1, 4), (3, 5), (4, 4), (5, 9), (9, 3)] {
             let x: Vec<f32> = (0..m * k).map(|_| random.normal()).collect();
             let weights: Vec<f32> = (0..n * k).map(|_| random.normal()).collect();
-            for tensor_type in [TensorType::F32, TensorType::F16] {
+            for tensor_type in [TensorType::F32, TensorType::F16, TensorType::BF16] {
                 let mut w = vec![0; n * k * tensor_type.block_bytes()];
                 crate::blocks::quantize(tensor_type, &weights, n, k, None, &mut w).unwrap();
                 for flush_end in [false, true] {

@@ -135,9 +135,12 @@ fn long_rows_continue_over_panels() {
 #[test]
 fn normalised_errors_are_those_of_the_design() {
     let (n, k) = (64, 2048);
-    for (tensor_type, limits) in
-        [(TensorType::Q4_K, [1e-12, 1e-7, 2e-4]), (TensorType::F32, [1e-12; 3]), (TensorType::F16, [1e-12; 3])]
-    {
+    for (tensor_type, limits) in [
+        (TensorType::Q4_K, [1e-12, 1e-7, 2e-4]),
+        (TensorType::F32, [1e-12; 3]),
+        (TensorType::F16, [1e-12; 3]),
+        (TensorType::BF16, [1e-12; 3]),
+    ] {
         let mut random = Random(13);
         let (data, values) = normal_weights(&mut random, tensor_type, n, k);
         for m in [1, 64] {

@@ -5,7 +5,7 @@ use gguffuse::blocks::TensorType;
 use gguffuse::kernels::Level;
 use gguffuse::matmul::{Precision, RawMatrix, RawMatrixMut, Weights};
 
-const TYPES: [TensorType; 3] = [TensorType::Q4_K, TensorType::F32, TensorType::F16];
+const TYPES: [TensorType; 4] = [TensorType::Q4_K, TensorType::F32, TensorType::F16, TensorType::BF16];
 
 #[test]
 fn any_number_of_threads() {

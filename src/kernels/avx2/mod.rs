@@ -197,6 +197,16 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn bf16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats {
+        // SAFETY: the token; 2 x 16 bytes are read from an array of 32.
+        unsafe {
+            let low = halves.as_ptr().cast::<__m128i>();
+            [_mm_loadu_si128(low), _mm_loadu_si128(low.add(1))]
+                .map(|eight| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(eight))))
+        }
+    }
+
+    #[inline(always)]
     fn load(self, bytes: &[i8; COLUMNS]) -> Self::Codes {
         // SAFETY: the token; 2 x 32 bytes are read from an array of 64.
         unsafe {

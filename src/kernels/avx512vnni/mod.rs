@@ -175,6 +175,15 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn bf16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats {
+        // SAFETY: the token; 32 bytes are read.
+        unsafe {
+            let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(halves.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
+        }
+    }
+
+    #[inline(always)]
     fn load(self, bytes: &[i8; COLUMNS]) -> Self::Codes {
         // SAFETY: the token; 64 bytes are read.
         unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }

@@ -1,0 +1,65 @@
+//! Q2_K: 256 weights in 84 bytes (2.625 bits each). Knows no ISA.
+//!
+//! ```text
+//! bytes 0..16   sixteen scales s[g] in the low nibbles, sixteen mins m[g] in the high ones
+//! bytes 16..80  codes q, 2 bits: 32 bytes hold 128 consecutive weights, byte j the weights j, j + 32, j + 64, j + 96 from its
+//!               lowest bits up
+//! bytes 80..82  d     f16, unit of the scales
+//! bytes 82..84  dmin  f16, unit of the mins
+//!
+//! w[i] = d * s[i/16] * q[i] - dmin * m[i/16]
+//! ```
+//! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
+
+use super::bits::{pack, unpack};
+use super::super_block::ScalesAndMins;
+use super::{Block, TensorType};
+use half::f16;
+
+/// One Q2_K block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Q2K {
+    scales: [u8; 16],
+    codes: [[u8; 32]; 2],
+    d: [u8; 2],
+    dmin: [u8; 2],
+}
+
+const _: () = assert!(size_of::<Q2K>() == TensorType::Q2_K.block_bytes());
+
+// SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Q2K {
+    const TYPE: TensorType = TensorType::Q2_K;
+    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q2K::quantize);
+
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = f16::from_le_bytes(self.d).to_f32();
+        let dmin = f16::from_le_bytes(self.dmin).to_f32();
+        let mut codes = [[0; 128]; 2];
+        for (packed, codes) in self.codes.iter().zip(&mut codes) {
+            unpack::<2>(packed, codes, 0);
+        }
+        let groups = codes.as_flattened().as_chunks::<16>().0;
+        for ((packed, codes), values) in self.scales.iter().zip(groups).zip(out.as_chunks_mut::<16>().0) {
+            let scale = d * f32::from(packed & 15);
+            let min = dmin * f32::from(packed >> 4);
+            for (value, code) in values.iter_mut().zip(codes) {
+                *value = scale * f32::from(*code) - min;
+            }
+        }
+    }
+}
+
+impl Q2K {
+    fn quantize(values: &[f32], importance: &[f32]) -> Self {
+        let ScalesAndMins { d, dmin, scales, mins, codes } =
+            ScalesAndMins::<16>::of::<16>(values, importance, 3.0, 15.0);
+        let mut block = Q2K { scales: [0; 16], codes: [[0; 32]; 2], d: d.to_le_bytes(), dmin: dmin.to_le_bytes() };
+        pack::<4>([scales, mins].as_flattened(), &mut block.scales, 0);
+        for (codes, packed) in codes.as_chunks::<128>().0.iter().zip(&mut block.codes) {
+            pack::<2>(codes, packed, 0);
+        }
+        block
+    }
+}

@@ -1,0 +1,82 @@
+//! Q3_K: 256 weights in 110 bytes (3.4375 bits each). Knows no ISA.
+//!
+//! ```text
+//! bytes 0..32     bit 2 of the codes q: byte j holds the weights j, j + 32, .. j + 224 from its lowest bit up
+//! bytes 32..96    bits 0..2 of the codes: 32 bytes hold 128 consecutive weights, byte j the weights j, j + 32, j + 64, j + 96
+//!                 from its lowest bits up
+//! bytes 96..108   sixteen scales s[g], 6 bits each: bits 0..4 in the low nibbles, then the high nibbles, of the first 8
+//!                 bytes; bits 4..6 in the last 4 bytes, byte j the groups j, j + 4, j + 8, j + 12 from its lowest bits up
+//! bytes 108..110  d  f16, unit of the scales, of either sign
+//!
+//! w[i] = d * (s[i/16] - 32) * (q[i] - 4)
+//! ```
+//! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
+
+use super::bits::{pack, unpack};
+use super::signed::Signed;
+use super::super_block::SignedScales;
+use super::{Block, TensorType};
+use half::f16;
+
+/// One Q3_K block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Q3K {
+    high: [u8; 32],
+    low: [[u8; 32]; 2],
+    scales: [u8; 12],
+    d: [u8; 2],
+}
+
+const _: () = assert!(size_of::<Q3K>() == TensorType::Q3_K.block_bytes());
+
+impl Q3K {
+    /// The scales, with an offset of 32.
+    #[inline(always)]
+    fn scales(&self) -> [u8; 16] {
+        let mut scales = [0; 16];
+        unpack::<4>(&self.scales[..8], &mut scales, 0);
+        unpack::<2>(&self.scales[8..], &mut scales, 4);
+        scales
+    }
+}
+
+// SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Q3K {
+    const TYPE: TensorType = TensorType::Q3_K;
+    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q3K::quantize);
+
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = f16::from_le_bytes(self.d).to_f32();
+        let mut codes = [[0; 128]; 2];
+        for (low, codes) in self.low.iter().zip(&mut codes) {
+            unpack::<2>(low, codes, 0);
+        }
+        unpack::<1>(&self.high, codes.as_flattened_mut(), 2);
+        let groups = codes.as_flattened().as_chunks::<16>().0;
+        for ((scale, codes), values) in self.scales().iter().zip(groups).zip(out.as_chunks_mut::<16>().0) {
+            let scale = d * (f32::from(*scale) - 32.0);
+            for (value, code) in values.iter_mut().zip(codes) {
+                *value = scale * (f32::from(*code) - 4.0);
+            }
+        }
+    }
+}
+
+impl Q3K {
+    fn quantize(values: &[f32], importance: &[f32]) -> Self {
+        let signed = Signed { lowest: -4.0, highest: 3.0 };
+        let SignedScales { d, scales, codes } = SignedScales::of(values, importance, signed, 32.0);
+        let scales = scales.map(|scale| (scale + 32) as u8);
+        let codes = codes.map(|code| (code + 4) as u8);
+        let mut block = Q3K { high: [0; 32], low: [[0; 32]; 2], scales: [0; 12], d: d.to_le_bytes() };
+        let (low, high) = block.scales.split_at_mut(8);
+        pack::<4>(&scales, low, 0);
+        pack::<2>(&scales, high, 4);
+        for (codes, low) in codes.as_chunks::<128>().0.iter().zip(&mut block.low) {
+            pack::<2>(codes, low, 0);
+        }
+        pack::<1>(&codes, &mut block.high, 2);
+        block
+    }
+}

@@ -1,0 +1,71 @@
+//! Q5_K: 256 weights in 176 bytes (5.5 bits each). Knows no ISA.
+//!
+//! ```text
+//! bytes 0..2     d     f16, unit of the scales
+//! bytes 2..4     dmin  f16, unit of the mins
+//! bytes 4..16    eight scales s[g] and mins m[g], 6 bits each, as in Q4_K
+//! bytes 16..48   bit 4 of the codes q: byte j holds the weights j, j + 32, .. j + 224 from its lowest bit up
+//! bytes 48..176  bits 0..4 of the codes: 32 bytes hold 64 consecutive weights, the first 32 in the low nibbles
+//!
+//! w[i] = d * s[i/32] * q[i] - dmin * m[i/32]
+//! ```
+//! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
+
+use super::bits::{pack, unpack};
+use super::six_bits::SixBits;
+use super::super_block::ScalesAndMins;
+use super::{Block, TensorType};
+use half::f16;
+
+/// One Q5_K block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Q5K {
+    d: [u8; 2],
+    dmin: [u8; 2],
+    scales: SixBits,
+    high: [u8; 32],
+    low: [[u8; 32]; 4],
+}
+
+const _: () = assert!(size_of::<Q5K>() == TensorType::Q5_K.block_bytes());
+
+// SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Q5K {
+    const TYPE: TensorType = TensorType::Q5_K;
+    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q5K::quantize);
+
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = f16::from_le_bytes(self.d).to_f32();
+        let dmin = f16::from_le_bytes(self.dmin).to_f32();
+        let (scales, mins) = self.scales.scales_and_mins();
+        let scales = scales.to_le_bytes().into_iter().zip(mins.to_le_bytes());
+        let mut codes = [[0; 64]; 4];
+        for (low, codes) in self.low.iter().zip(&mut codes) {
+            unpack::<4>(low, codes, 0);
+        }
+        unpack::<1>(&self.high, codes.as_flattened_mut(), 4);
+        let groups = codes.as_flattened().as_chunks::<32>().0;
+        for (((scale, min), codes), values) in scales.zip(groups).zip(out.as_chunks_mut::<32>().0) {
+            let scale = d * f32::from(scale);
+            let min = dmin * f32::from(min);
+            for (value, code) in values.iter_mut().zip(codes) {
+                *value = scale * f32::from(*code) - min;
+            }
+        }
+    }
+}
+
+impl Q5K {
+    fn quantize(values: &[f32], importance: &[f32]) -> Self {
+        let ScalesAndMins { d, dmin, scales, mins, codes } =
+            ScalesAndMins::<8>::of::<32>(values, importance, 31.0, 63.0);
+        let (d, dmin) = (d.to_le_bytes(), dmin.to_le_bytes());
+        let mut block = Q5K { d, dmin, scales: SixBits::of(&scales, &mins), high: [0; 32], low: [[0; 32]; 4] };
+        for (codes, low) in codes.as_chunks::<64>().0.iter().zip(&mut block.low) {
+            pack::<4>(codes, low, 0);
+        }
+        pack::<1>(&codes, &mut block.high, 4);
+        block
+    }
+}

@@ -1,0 +1,48 @@
+//! Q8_0: 32 weights in 34 bytes (8.5 bits each). Knows no ISA.
+//!
+//! ```text
+//! bytes 0..2   d  f16
+//! bytes 2..34  codes q, i8
+//!
+//! w[i] = q[i] * d
+//! ```
+//! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
+
+use super::fit::{group, half, inverse};
+use super::signed::Signed;
+use super::{Block, TensorType};
+use half::f16;
+
+/// One Q8_0 block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Q8_0 {
+    d: [u8; 2],
+    codes: [i8; 32],
+}
+
+const _: () = assert!(size_of::<Q8_0>() == TensorType::Q8_0.block_bytes());
+
+// SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
+unsafe impl Block for Q8_0 {
+    const TYPE: TensorType = TensorType::Q8_0;
+    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q8_0::quantize);
+
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = f16::from_le_bytes(self.d).to_f32();
+        for (value, code) in out.iter_mut().zip(self.codes) {
+            *value = f32::from(code) * d;
+        }
+    }
+}
+
+impl Q8_0 {
+    fn quantize(values: &[f32], importance: &[f32]) -> Self {
+        // ggml never writes -128 or a negative d; readers may rely on it.
+        let signed = Signed { lowest: -127.0, highest: 127.0 };
+        let values = group::<32>(values);
+        let d = half(signed.scale(values, group(importance)).abs());
+        let inverse = inverse(d.to_f32());
+        Q8_0 { d: d.to_le_bytes(), codes: values.map(|value| signed.code(value, inverse) as i8) }
+    }
+}

@@ -1,0 +1,38 @@
+//! The eight scales and eight mins of Q4_K and Q5_K: 6 bits each, in 12 bytes.
+//!
+//! ```text
+//! g < 4:   s[g] = byte[g] & 63                               m[g] = byte[g+4] & 63
+//! g >= 4:  s[g] = byte[g+4] & 15 | byte[g-4] >> 6 << 4       m[g] = byte[g+4] >> 4 | byte[g] >> 6 << 4
+//! ```
+
+/// See the module's text.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(super) struct SixBits([u8; 12]);
+
+impl SixBits {
+    /// The eight scales and the eight mins, byte g of each word.
+    #[inline(always)]
+    pub(super) fn scales_and_mins(self) -> (u64, u64) {
+        let [s0, s1, s2, s3, m0, m1, m2, m3, h0, h1, h2, h3] = self.0;
+        let first = u32::from_le_bytes([s0, s1, s2, s3]);
+        let second = u32::from_le_bytes([m0, m1, m2, m3]);
+        let third = u32::from_le_bytes([h0, h1, h2, h3]);
+        let scales_high = (third & 0x0f0f_0f0f) | ((first >> 2) & 0x3030_3030);
+        let mins_high = ((third >> 4) & 0x0f0f_0f0f) | ((second >> 2) & 0x3030_3030);
+        let scales = u64::from(first & 0x3f3f_3f3f) | u64::from(scales_high) << 32;
+        let mins = u64::from(second & 0x3f3f_3f3f) | u64::from(mins_high) << 32;
+        (scales, mins)
+    }
+
+    /// The reverse.
+    pub(super) fn of(scales: &[u8; 8], mins: &[u8; 8]) -> SixBits {
+        let mut bytes = [0; 12];
+        for g in 0..4 {
+            bytes[g] = scales[g] | scales[g + 4] >> 4 << 6;
+            bytes[g + 4] = mins[g] | mins[g + 4] >> 4 << 6;
+            bytes[g + 8] = (scales[g + 4] & 15) | (mins[g + 4] & 15) << 4;
+        }
+        SixBits(bytes)
+    }
+}
