@@ -21,6 +21,9 @@ pub const LANES: usize = 16;
 
 /// See the module's text.
 pub trait Simd: Copy {
+    /// From how many activation rows on the panel is faster than decode, with 1, 2 and 3 digit planes. Measured on Q4_K,
+    /// 2048 x 5632, with benches/matmul.rs.
+    const PANEL_FROM: [usize; 3];
     /// Strips of 16 weight rows that a panel tile covers: 1 or 2.
     const TILE_STRIPS: usize;
     /// Activation rows that a panel tile covers with 1, 2 and 3 digit planes; at most 6. Chosen so that all sums of a
@@ -42,6 +45,8 @@ pub trait Simd: Copy {
 
     /// 64 bytes.
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes;
+    /// The bytes of eight words, lowest first.
+    fn words(self, words: &[u64; 8]) -> Self::Codes;
     /// 32 bytes and 32 more.
     fn join(self, low: &[u8; 32], high: &[u8; 32]) -> Self::Codes;
     /// The low nibbles of 16 bytes, their high nibbles, and the same of 16 more.
@@ -63,6 +68,10 @@ pub trait Simd: Copy {
     fn add(self, a: Self::Codes, b: Self::Codes) -> Self::Codes;
     /// Bytewise difference, modulo 256.
     fn sub(self, a: Self::Codes, b: Self::Codes) -> Self::Codes;
+    /// Bytewise product, modulo 256.
+    fn multiply(self, codes: Self::Codes, factors: &[u8; COLUMNS]) -> Self::Codes;
+    /// 255 where a byte is at least `least`, 0 elsewhere.
+    fn at_least(self, codes: Self::Codes, least: u8) -> Self::Codes;
     /// `table[code]` for codes of at most 15.
     fn look_up(self, codes: Self::Codes, table: &[u8; 16]) -> Self::Codes;
     /// 255 where the column's bit is set (column 0 is the lowest), 0 elsewhere.

@@ -7,6 +7,17 @@ use super::scale::Normal;
 /// Twice the value of each code of E2M1 (OCP Microscaling Formats 1.0), as ggml has it: -0 is 0.
 pub(crate) const VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
+/// [`VALUES`] plus 12.
+pub(super) const CODES: [u8; 16] = {
+    let mut table = [0; 16];
+    let mut code = 0;
+    while code < 16 {
+        table[code] = (VALUES[code] as i16 + 12) as u8;
+        code += 1;
+    }
+    table
+};
+
 /// The values that are not negative, as f32.
 const LEVELS: [f32; 8] = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0];
 

@@ -11,8 +11,9 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
-use super::grids::{IQ1S, write_shifted};
-use super::{Block, TensorType};
+use super::grids::{IQ1S, shifted_codes, write_shifted};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One IQ1_M block.
@@ -48,5 +49,34 @@ unsafe impl Block for Iq1M {
             let index = usize::from(*low) | usize::from(high & 7) << 8;
             write_shifted(values, scale, IQ1S[index], high & 8 != 0);
         }
+    }
+}
+
+impl Affine for Iq1M {
+    const GROUP: usize = 16;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 18;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let block = &chunk[0];
+        let (mut points, mut negative) = ([0; 8], 0);
+        for (l, point) in points.iter_mut().enumerate() {
+            let index = 8 * quarter + l;
+            let high = block.high[index / 2] >> (index % 2 * 4);
+            *point = IQ1S[usize::from(block.low[index]) | usize::from(high & 7) << 8];
+            negative |= u64::from(high >> 3 & 1) * 255 << (8 * l);
+        }
+        shifted_codes(s, points, negative)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let block = &chunk[0];
+        let scales = std::array::from_fn(|g| {
+            let s = u16::from_le_bytes(block.scales[g / 4]) >> (g % 4 * 3) & 7;
+            2 * s as i8 + 1
+        });
+        Scaling::integer_offset(s, 9.0, s.f16(block.d().to_le_bytes()) / 8.0, s.groups(scales))
     }
 }

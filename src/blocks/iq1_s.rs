@@ -10,8 +10,9 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
-use super::grids::{IQ1S, write_shifted};
-use super::{Block, TensorType};
+use super::grids::{IQ1S, shifted_codes, write_shifted};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One IQ1_S block.
@@ -39,5 +40,30 @@ unsafe impl Block for Iq1S {
                 write_shifted(values, scale, IQ1S[usize::from(index)], high >> 15 != 0);
             }
         }
+    }
+}
+
+impl Affine for Iq1S {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 18;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let (mut points, mut negative) = ([0; 8], 0);
+        for half in 0..2 {
+            let (low, high) = (chunk[0].low[2 * quarter + half], u16::from_le_bytes(chunk[0].high[2 * quarter + half]));
+            for l in 0..4 {
+                points[4 * half + l] = IQ1S[usize::from(low[l]) | usize::from(high >> (3 * l) & 7) << 8];
+            }
+            negative |= u64::from(high >> 15) * 0xffff_ffff << (32 * half);
+        }
+        shifted_codes(s, points, negative)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let scales = std::array::from_fn(|g| 2 * (chunk[0].high[g / 2][1] >> 4 & 7) as i8 + 1);
+        Scaling::integer_offset(s, 9.0, s.f16(chunk[0].d) / 8.0, s.groups(scales))
     }
 }

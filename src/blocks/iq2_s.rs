@@ -11,8 +11,9 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
-use super::grids::{IQ2S, write_signed};
-use super::{Block, TensorType};
+use super::grids::{IQ2S, signed_codes, write_signed};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One IQ2_S block.
@@ -47,5 +48,24 @@ unsafe impl Block for Iq2S {
             let scale = d * (0.5 + f32::from(s)) * 0.25;
             write_signed(values, scale, IQ2S[self.index(l)], *signs);
         }
+    }
+}
+
+impl Affine for Iq2S {
+    const GROUP: usize = 16;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 86;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let points = std::array::from_fn(|l| IQ2S[chunk[0].index(8 * quarter + l)]);
+        let signs = u64::from_le_bytes(chunk[0].signs.as_chunks::<8>().0[quarter]);
+        signed_codes(s, points, signs, 43)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let scales = std::array::from_fn(|g| 2 * (chunk[0].scales[g / 2] >> (g % 2 * 4) & 15) as i8 + 1);
+        Scaling::integer_offset(s, 43.0, s.f16(chunk[0].d) / 8.0, s.groups(scales))
     }
 }

@@ -10,8 +10,9 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
-use super::grids::{IQ2XS, even_signs, write_signed};
-use super::{Block, TensorType};
+use super::grids::{IQ2XS, even_signs, signed_codes, with_parity, write_signed};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One IQ2_XS block.
@@ -37,5 +38,25 @@ unsafe impl Block for Iq2Xs {
             let scale = d * (0.5 + f32::from(s)) * 0.25;
             write_signed(values, scale, IQ2XS[usize::from(point & 511)], even_signs(u32::from(point >> 9)));
         }
+    }
+}
+
+impl Affine for Iq2Xs {
+    const GROUP: usize = 16;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 86;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let points: &[[u8; 2]; 8] = &chunk[0].points.as_chunks().0[quarter];
+        let points = points.map(u16::from_le_bytes);
+        let signs = u64::from_le_bytes(points.map(|point| (point >> 9) as u8));
+        signed_codes(s, points.map(|point| IQ2XS[usize::from(point & 511)]), with_parity(signs), 43)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let scales = std::array::from_fn(|g| 2 * (chunk[0].scales[g / 2] >> (g % 2 * 4) & 15) as i8 + 1);
+        Scaling::integer_offset(s, 43.0, s.f16(chunk[0].d) / 8.0, s.groups(scales))
     }
 }

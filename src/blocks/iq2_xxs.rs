@@ -11,8 +11,9 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
-use super::grids::{IQ2XXS, even_signs, write_signed};
-use super::{Block, TensorType};
+use super::grids::{IQ2XXS, even_signs, even_signs_of_64, signed_codes, write_signed};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One IQ2_XXS block.
@@ -39,5 +40,25 @@ unsafe impl Block for Iq2Xxs {
                 write_signed(values, scale, IQ2XXS[usize::from(index)], even_signs(signs >> (7 * l)));
             }
         }
+    }
+}
+
+impl Affine for Iq2Xxs {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 86;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let groups = [chunk[0].groups[2 * quarter], chunk[0].groups[2 * quarter + 1]];
+        let points = std::array::from_fn(|l| IQ2XXS[usize::from(groups[l / 4][l % 4])]);
+        let [first, second] = groups.map(|[.., a, b, c, d]| u32::from_le_bytes([a, b, c, d]));
+        signed_codes(s, points, even_signs_of_64(first, second), 43)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let scales = std::array::from_fn(|g| 2 * (chunk[0].groups[g / 2][7] >> 4) as i8 + 1);
+        Scaling::integer_offset(s, 43.0, s.f16(chunk[0].d) / 8.0, s.groups(scales))
     }
 }

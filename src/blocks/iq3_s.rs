@@ -11,8 +11,9 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
-use super::grids::{IQ3S, join, write_signed};
-use super::{Block, TensorType};
+use super::grids::{IQ3S, join, signed_codes, write_signed};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One IQ3_S block.
@@ -48,5 +49,25 @@ unsafe impl Block for Iq3S {
             let magnitudes = join(IQ3S[self.index(2 * l)], IQ3S[self.index(2 * l + 1)]);
             write_signed(values, scale, magnitudes, *signs);
         }
+    }
+}
+
+impl Affine for Iq3S {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 30;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let point = |l: usize| IQ3S[chunk[0].index(16 * quarter + l)];
+        let points = std::array::from_fn(|l| join(point(2 * l), point(2 * l + 1)));
+        let signs = u64::from_le_bytes(chunk[0].signs.as_chunks::<8>().0[quarter]);
+        signed_codes(s, points, signs, 15)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let scales = std::array::from_fn(|g| 2 * (chunk[0].scales[g / 4] >> (g / 2 % 2 * 4) & 15) as i8 + 1);
+        Scaling::integer_offset(s, 15.0, s.f16(chunk[0].d), s.groups(scales))
     }
 }

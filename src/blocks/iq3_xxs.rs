@@ -10,8 +10,9 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
-use super::grids::{IQ3XXS, even_signs, join, write_signed};
-use super::{Block, TensorType};
+use super::grids::{IQ3XXS, even_signs, even_signs_of_64, join, signed_codes, write_signed};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One IQ3_XXS block.
@@ -39,5 +40,28 @@ unsafe impl Block for Iq3Xxs {
                 write_signed(values, scale, join(first, second), even_signs(signs >> (7 * l)));
             }
         }
+    }
+}
+
+impl Affine for Iq3Xxs {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 124;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let block = &chunk[0];
+        let points = std::array::from_fn(|l| {
+            let [first, second] = block.indices[2 * quarter + l / 4][l % 4].map(|index| IQ3XXS[usize::from(index)]);
+            join(first, second)
+        });
+        let signs = |g: usize| u32::from_le_bytes(block.signs[g]);
+        signed_codes(s, points, even_signs_of_64(signs(2 * quarter), signs(2 * quarter + 1)), 62)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let scales = std::array::from_fn(|g| 2 * (chunk[0].signs[g / 2][3] >> 4) as i8 + 1);
+        Scaling::integer_offset(s, 62.0, s.f16(chunk[0].d) / 4.0, s.groups(scales))
     }
 }

@@ -11,7 +11,8 @@
 use super::fit::inverse;
 use super::levels::{nearest, scale_for_levels};
 use super::scale::Normal;
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType, halves};
+use crate::simd::Simd;
 use half::f16;
 
 /// One IQ4_NL block.
@@ -26,6 +27,17 @@ const _: () = assert!(size_of::<Iq4Nl>() == TensorType::IQ4_NL.block_bytes());
 
 /// The value of each code (`kvalues_iq4nl`), for IQ4_XS as well.
 pub(crate) const VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// [`VALUES`] plus 128.
+pub(super) const CODES: [u8; 16] = {
+    let mut table = [0; 16];
+    let mut code = 0;
+    while code < 16 {
+        table[code] = (VALUES[code] as i16 + 128) as u8;
+        code += 1;
+    }
+    table
+};
 
 /// [`VALUES`] as f32.
 pub(super) const LEVELS: [f32; 16] = {
@@ -80,5 +92,21 @@ impl Iq4Nl {
         let normal = Normal::<32>::of(values, importance);
         let (d, scale) = normal.half(fit(&normal.values, &normal.weights));
         Iq4Nl { d: d.to_le_bytes(), codes: codes(&normal.values, scale) }
+    }
+}
+
+impl Affine for Iq4Nl {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = false;
+    const CODE_MAX: usize = 241;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        s.look_up(s.nibbles(&chunk[2 * quarter].codes, &chunk[2 * quarter + 1].codes), &CODES)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        Scaling::offset(s, 128.0, halves(s, chunk, |block| block.d))
     }
 }

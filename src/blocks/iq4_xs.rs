@@ -11,10 +11,11 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::fit::inverse;
-use super::iq4_nl::{LEVELS, codes, fit, write};
+use super::iq4_nl::{CODES, LEVELS, codes, fit, write};
 use super::levels::squared_error;
 use super::scale::Normal;
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One IQ4_XS block.
@@ -92,4 +93,21 @@ fn nearest_integer(values: &[f32; 32], weights: &[f32; 32], scale: f32, unit: f3
         }
     }
     best.1
+}
+
+impl Affine for Iq4Xs {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 241;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        s.look_up(s.nibbles(&chunk[0].codes[2 * quarter], &chunk[0].codes[2 * quarter + 1]), &CODES)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let scales = std::array::from_fn(|g| chunk[0].scale(g / 2));
+        Scaling::integer_offset(s, 128.0, s.f16(chunk[0].d), s.groups(scales))
+    }
 }

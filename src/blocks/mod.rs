@@ -178,7 +178,7 @@ impl TensorType {
                 true
             }
         }
-        with_block(self, CanMatmul).unwrap_or(false)
+        with_block(self, CanMatmul)
     }
 
     /// Whether [`quantize`] makes blocks of this type.
@@ -196,7 +196,7 @@ impl TensorType {
                 self.block::<A>()
             }
         }
-        with_block(self, CanQuantize).unwrap_or(false)
+        with_block(self, CanQuantize)
     }
 
     /// Bytes of a row of `k` elements. `k` must be a multiple of the block size; the size must fit in 64 bits.
@@ -246,46 +246,45 @@ pub(crate) trait Visitor {
     fn affine<A: Affine>(self) -> Self::Output;
 }
 
-/// The one place where a type's number becomes a Rust type. `None` for types that have no code here.
-pub(crate) fn with_block<V: Visitor>(tensor_type: TensorType, visitor: V) -> Option<V::Output> {
-    Some(match tensor_type {
+/// The one place where a type's number becomes a Rust type.
+pub(crate) fn with_block<V: Visitor>(tensor_type: TensorType, visitor: V) -> V::Output {
+    match tensor_type {
         TensorType::F32 => visitor.float::<F32>(),
         TensorType::F16 => visitor.float::<F16>(),
-        TensorType::Q4_0 => visitor.block::<Q4_0>(),
-        TensorType::Q4_1 => visitor.block::<Q4_1>(),
-        TensorType::Q5_0 => visitor.block::<Q5_0>(),
-        TensorType::Q5_1 => visitor.block::<Q5_1>(),
-        TensorType::Q8_0 => visitor.block::<Q8_0>(),
+        TensorType::Q4_0 => visitor.affine::<Q4_0>(),
+        TensorType::Q4_1 => visitor.affine::<Q4_1>(),
+        TensorType::Q5_0 => visitor.affine::<Q5_0>(),
+        TensorType::Q5_1 => visitor.affine::<Q5_1>(),
+        TensorType::Q8_0 => visitor.affine::<Q8_0>(),
         TensorType::Q8_1 => visitor.block::<Q8_1>(),
-        TensorType::Q2_K => visitor.block::<Q2K>(),
-        TensorType::Q3_K => visitor.block::<Q3K>(),
+        TensorType::Q2_K => visitor.affine::<Q2K>(),
+        TensorType::Q3_K => visitor.affine::<Q3K>(),
         TensorType::Q4_K => visitor.affine::<Q4K>(),
-        TensorType::Q5_K => visitor.block::<Q5K>(),
-        TensorType::Q6_K => visitor.block::<Q6K>(),
+        TensorType::Q5_K => visitor.affine::<Q5K>(),
+        TensorType::Q6_K => visitor.affine::<Q6K>(),
         TensorType::Q8_K => visitor.block::<Q8K>(),
-        TensorType::IQ2_XXS => visitor.block::<Iq2Xxs>(),
-        TensorType::IQ2_XS => visitor.block::<Iq2Xs>(),
-        TensorType::IQ3_XXS => visitor.block::<Iq3Xxs>(),
-        TensorType::IQ1_S => visitor.block::<Iq1S>(),
-        TensorType::IQ4_NL => visitor.block::<Iq4Nl>(),
-        TensorType::IQ3_S => visitor.block::<Iq3S>(),
-        TensorType::IQ2_S => visitor.block::<Iq2S>(),
-        TensorType::IQ4_XS => visitor.block::<Iq4Xs>(),
+        TensorType::IQ2_XXS => visitor.affine::<Iq2Xxs>(),
+        TensorType::IQ2_XS => visitor.affine::<Iq2Xs>(),
+        TensorType::IQ3_XXS => visitor.affine::<Iq3Xxs>(),
+        TensorType::IQ1_S => visitor.affine::<Iq1S>(),
+        TensorType::IQ4_NL => visitor.affine::<Iq4Nl>(),
+        TensorType::IQ3_S => visitor.affine::<Iq3S>(),
+        TensorType::IQ2_S => visitor.affine::<Iq2S>(),
+        TensorType::IQ4_XS => visitor.affine::<Iq4Xs>(),
         TensorType::I8 => visitor.block::<I8>(),
         TensorType::I16 => visitor.block::<I16>(),
         TensorType::I32 => visitor.block::<I32>(),
         TensorType::I64 => visitor.block::<I64>(),
         TensorType::F64 => visitor.block::<F64>(),
-        TensorType::IQ1_M => visitor.block::<Iq1M>(),
+        TensorType::IQ1_M => visitor.affine::<Iq1M>(),
         TensorType::BF16 => visitor.float::<BF16>(),
-        TensorType::TQ1_0 => visitor.block::<Tq1_0>(),
-        TensorType::TQ2_0 => visitor.block::<Tq2_0>(),
-        TensorType::MXFP4 => visitor.block::<Mxfp4>(),
-        TensorType::NVFP4 => visitor.block::<Nvfp4>(),
-        TensorType::Q1_0 => visitor.block::<Q1_0>(),
-        TensorType::Q2_0 => visitor.block::<Q2_0>(),
-        _ => return None,
-    })
+        TensorType::TQ1_0 => visitor.affine::<Tq1_0>(),
+        TensorType::TQ2_0 => visitor.affine::<Tq2_0>(),
+        TensorType::MXFP4 => visitor.affine::<Mxfp4>(),
+        TensorType::NVFP4 => visitor.affine::<Nvfp4>(),
+        TensorType::Q1_0 => visitor.affine::<Q1_0>(),
+        TensorType::Q2_0 => visitor.affine::<Q2_0>(),
+    }
 }
 
 /// A float type as the kernels read it.
@@ -305,8 +304,6 @@ pub(crate) trait FloatWeight: Block {
 pub(crate) trait Affine: Block {
     /// Columns per scale: 16 or 32. (Types with larger groups say 32.)
     const GROUP: usize;
-    /// Whether any min can be other than 0.
-    const HAS_MIN: bool;
     /// Whether the scales are one float per chunk times integers within i8. Else each group has its own float.
     const INTEGER_SCALES: bool;
     /// The largest code. Up to 63 is fastest, then up to 127.
@@ -342,6 +339,30 @@ impl<S: Simd> Scaling<S> {
     pub(crate) fn integer(s: S, d: f32, groups: S::Groups, mins: S::Floats) -> Self {
         Scaling { d, groups, scales: s.mul(s.splat(d), s.group_floats(groups)), mins }
     }
+
+    /// Integer scales `groups` in units of `d`, codes that stand for `code - offset`.
+    #[inline(always)]
+    pub(crate) fn integer_offset(s: S, offset: f32, d: f32, groups: S::Groups) -> Self {
+        Scaling::integer(s, d, groups, s.mul(s.splat(offset * d), s.group_floats(groups)))
+    }
+
+    /// Float scales.
+    #[inline(always)]
+    pub(crate) fn float(s: S, scales: S::Floats, mins: S::Floats) -> Self {
+        Scaling { d: 1.0, groups: s.groups([0; 16]), scales, mins }
+    }
+
+    /// Float scales, codes that stand for `code - offset`.
+    #[inline(always)]
+    pub(crate) fn offset(s: S, offset: f32, scales: S::Floats) -> Self {
+        Scaling::float(s, scales, s.mul(s.splat(offset), scales))
+    }
+}
+
+/// One half of each of a chunk's eight blocks of 32 weights, as floats per group of 16.
+#[inline(always)]
+pub(crate) fn halves<B: Block, S: Simd>(s: S, chunk: &[B], half: impl Fn(&B) -> [u8; 2]) -> S::Floats {
+    s.f16_floats(&std::array::from_fn(|g| half(&chunk[g / 2])))
 }
 
 /// Views `bytes` as blocks. Bytes that do not fill a block are left out.
@@ -360,7 +381,7 @@ pub fn as_blocks_mut<B: Block>(bytes: &mut [u8]) -> &mut [B] {
 /// Dequantises `source`, whole blocks of `tensor_type`, into `out`. Same bits as ggml's `dequantize_row_*`.
 ///
 /// # Errors
-/// `UnsupportedType` where the type has no dequantiser; `Shape` where `source` is not a whole number of blocks;
+/// `Shape` where `source` is not a whole number of blocks;
 /// `BufferTooSmall` where `out` holds fewer elements than `source` has. Elements of `out` past them are not touched.
 pub fn dequantize(tensor_type: TensorType, source: &[u8], out: &mut [f32]) -> Result<()> {
     struct Dequantize<'a>(&'a [u8], &'a mut [f32]);
@@ -388,8 +409,8 @@ pub fn dequantize(tensor_type: TensorType, source: &[u8], out: &mut [f32]) -> Re
     if out.len() < elements {
         return Err(error!(BufferTooSmall, "out holds {} elements, {elements} are needed", out.len()));
     }
-    with_block(tensor_type, Dequantize(source, out))
-        .ok_or_else(|| error!(UnsupportedType, "{} has no dequantiser", tensor_type.name()))
+    with_block(tensor_type, Dequantize(source, out));
+    Ok(())
 }
 
 /// Quantises `source`, `rows` x `k` row-major, into `out`: the first `rows` rows of blocks. NaN counts as 0 and infinities
@@ -424,7 +445,7 @@ pub fn quantize(
     let Some(out) = needed.and_then(|needed| out.get_mut(..needed)) else {
         return Err(error!(BufferTooSmall, "{rows} rows of {row_bytes} bytes do not fit in out"));
     };
-    with_block(tensor_type, Quantize { source, k, importance, out }).flatten().ok_or_else(unsupported)
+    with_block(tensor_type, Quantize { source, k, importance, out }).ok_or_else(unsupported)
 }
 
 struct Quantize<'a> {

@@ -9,7 +9,8 @@
 //! Source of the layout: ggml-common.h, ggml-quants.c and ggml-impl.h of ggml 0.21.0 (MIT).
 
 use super::scale::Normal;
-use super::{Block, TensorType, fp4};
+use super::{Affine, Block, Scaling, TensorType, fp4};
+use crate::simd::Simd;
 
 /// One MXFP4 block.
 #[derive(Clone, Copy, Debug)]
@@ -49,5 +50,22 @@ impl Mxfp4 {
         let mut block = Mxfp4 { e: 0, codes: [0; 16] };
         block.e = fp4::quantize(&normal, exponents.map(|e| (e, e8m0_half(e))), &mut block.codes);
         block
+    }
+}
+
+impl Affine for Mxfp4 {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = false;
+    const CODE_MAX: usize = 24;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        s.look_up(s.nibbles(&chunk[2 * quarter].codes, &chunk[2 * quarter + 1].codes), &fp4::CODES)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let scales: [f32; 16] = std::array::from_fn(|g| e8m0_half(chunk[g / 2].e));
+        Scaling::offset(s, 12.0, s.load_floats(&scales))
     }
 }

@@ -10,7 +10,8 @@
 //! Source of the layout: ggml-common.h, ggml-quants.c and ggml-impl.h of ggml 0.21.0 (MIT).
 
 use super::scale::{Normal, largest};
-use super::{Block, TensorType, fp4};
+use super::{Affine, Block, Scaling, TensorType, fp4};
+use crate::simd::Simd;
 
 /// One NVFP4 block.
 #[derive(Clone, Copy, Debug)]
@@ -64,5 +65,35 @@ impl Nvfp4 {
             *scale = fp4::quantize(&Normal::<16>::of(values, importance), tried, codes);
         }
         block
+    }
+}
+
+impl Affine for Nvfp4 {
+    const GROUP: usize = 16;
+    const INTEGER_SCALES: bool = false;
+    const CODE_MAX: usize = 24;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        // 8 bytes are the low nibbles of 8 weights, then the high ones of the next 8.
+        let mut nibbles = [[0; 16]; 4];
+        for (nibbles, bytes) in nibbles.iter_mut().zip(&chunk[quarter].codes) {
+            let bytes = u64::from_le_bytes(*bytes);
+            let high = u128::from(bytes >> 4) << 64;
+            *nibbles = ((u128::from(bytes) | high) & (u128::MAX / 255 * 15)).to_le_bytes();
+        }
+        let [a, b, c, d] = nibbles;
+        let (mut low, mut high) = ([0; 32], [0; 32]);
+        low[..16].copy_from_slice(&a);
+        low[16..].copy_from_slice(&b);
+        high[..16].copy_from_slice(&c);
+        high[16..].copy_from_slice(&d);
+        s.look_up(s.join(&low, &high), &fp4::CODES)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let scales: [f32; 16] = std::array::from_fn(|g| UE4M3_HALF[usize::from(chunk[g / 4].scales[g % 4])]);
+        Scaling::offset(s, 12.0, s.load_floats(&scales))
     }
 }

@@ -9,7 +9,8 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::scale::Normal;
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One Q1_0 block.
@@ -51,5 +52,23 @@ impl Q1_0 {
             }
         }
         block
+    }
+}
+
+impl Affine for Q1_0 {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = false;
+    const CODE_MAX: usize = 2;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let words = chunk[quarter / 2].bits.as_chunks::<8>().0;
+        s.and(s.bits(u64::from_le_bytes(words[quarter % 2])), s.splat_codes(2))
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let halves = std::array::from_fn(|g| chunk[g / 8].d);
+        Scaling::offset(s, 1.0, s.f16_floats(&halves))
     }
 }

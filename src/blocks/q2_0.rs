@@ -10,7 +10,8 @@
 
 use super::fit::{code, inverse};
 use super::scale::{Normal, best_few_levels};
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::{COLUMNS, Simd};
 use half::f16;
 
 /// One Q2_0 block.
@@ -50,5 +51,29 @@ impl Q2_0 {
             }
         }
         block
+    }
+}
+
+impl Affine for Q2_0 {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = false;
+    const CODE_MAX: usize = 3;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        // A byte holds four neighbours: as a word, it is moved until each has its own byte.
+        let words = chunk[quarter].codes.map(|byte| {
+            let word = u32::from(byte);
+            ((word | word << 6 | word << 12 | word << 18) & 0x0303_0303).to_le_bytes()
+        });
+        let mut codes = [0; COLUMNS];
+        codes.copy_from_slice(words.as_flattened());
+        s.bytes(&codes)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let halves = std::array::from_fn(|g| chunk[g / 4].d);
+        Scaling::offset(s, 1.0, s.f16_floats(&halves))
     }
 }

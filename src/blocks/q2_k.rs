@@ -13,7 +13,8 @@
 
 use super::bits::{pack, unpack};
 use super::super_block::ScalesAndMins;
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One Q2_K block.
@@ -61,5 +62,26 @@ impl Q2K {
             pack::<2>(codes, packed, 0);
         }
         block
+    }
+}
+
+impl Affine for Q2K {
+    const GROUP: usize = 16;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 3;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let bytes = &chunk[0].codes[quarter / 2];
+        let shift = 4 * (quarter as u32 % 2);
+        s.shift_right(s.join(bytes, bytes), shift, shift + 2, 3)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let block = &chunk[0];
+        let scales = s.groups(block.scales.map(|both| (both & 15) as i8));
+        let mins = s.group_floats(s.groups(block.scales.map(|both| (both >> 4) as i8)));
+        Scaling::integer(s, s.f16(block.d), scales, s.mul(s.splat(s.f16(block.dmin)), mins))
     }
 }

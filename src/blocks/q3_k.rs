@@ -15,7 +15,8 @@
 use super::bits::{pack, unpack};
 use super::signed::Signed;
 use super::super_block::SignedScales;
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One Q3_K block.
@@ -78,5 +79,26 @@ impl Q3K {
         }
         pack::<1>(&codes, &mut block.high, 2);
         block
+    }
+}
+
+impl Affine for Q3K {
+    const GROUP: usize = 16;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 7;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let block = &chunk[0];
+        let (low, shift) = (&block.low[quarter / 2], 4 * (quarter as u32 % 2));
+        let low = s.shift_right(s.join(low, low), shift, shift + 2, 3);
+        let high = s.shift_right(s.join(&block.high, &block.high), 2 * quarter as u32, 2 * quarter as u32 + 1, 1);
+        s.or(low, s.shift_left(high, 2))
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let scales = s.groups(chunk[0].scales().map(|scale| scale as i8 - 32));
+        Scaling::integer_offset(s, 4.0, s.f16(chunk[0].d), scales)
     }
 }

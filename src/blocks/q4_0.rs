@@ -11,7 +11,8 @@
 use super::bits::{pack, unpack};
 use super::fit::{group, half, inverse};
 use super::signed::Signed;
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType, halves};
+use crate::simd::Simd;
 use half::f16;
 
 /// One Q4_0 block.
@@ -49,5 +50,21 @@ impl Q4_0 {
         let mut block = Q4_0 { d: d.to_le_bytes(), codes: [0; 16] };
         pack::<4>(&codes, &mut block.codes, 0);
         block
+    }
+}
+
+impl Affine for Q4_0 {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = false;
+    const CODE_MAX: usize = 15;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        s.nibbles(&chunk[2 * quarter].codes, &chunk[2 * quarter + 1].codes)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        Scaling::offset(s, 8.0, halves(s, chunk, |block| block.d))
     }
 }

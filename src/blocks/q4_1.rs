@@ -11,7 +11,8 @@
 
 use super::bits::{pack, unpack};
 use super::fit::{Fit, code, group, half, inverse};
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType, halves};
+use crate::simd::Simd;
 use half::f16;
 
 /// One Q4_1 block.
@@ -51,5 +52,22 @@ impl Q4_1 {
         let mut block = Q4_1 { d: d.to_le_bytes(), m: m.to_le_bytes(), codes: [0; 16] };
         pack::<4>(&codes, &mut block.codes, 0);
         block
+    }
+}
+
+impl Affine for Q4_1 {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = false;
+    const CODE_MAX: usize = 15;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        s.nibbles(&chunk[2 * quarter].codes, &chunk[2 * quarter + 1].codes)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let mins = s.mul(s.splat(-1.0), halves(s, chunk, |block| block.m));
+        Scaling::float(s, halves(s, chunk, |block| block.d), mins)
     }
 }

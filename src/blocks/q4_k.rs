@@ -69,7 +69,6 @@ impl Q4K {
 
 impl Affine for Q4K {
     const GROUP: usize = 32;
-    const HAS_MIN: bool = true;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 15;
 

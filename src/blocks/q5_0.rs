@@ -12,7 +12,8 @@
 use super::bits::{pack, pack_row, unpack, unpack_row};
 use super::fit::{group, half, inverse};
 use super::signed::Signed;
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType, halves};
+use crate::simd::Simd;
 use half::f16;
 
 /// One Q5_0 block.
@@ -52,5 +53,23 @@ impl Q5_0 {
         let mut block = Q5_0 { d: d.to_le_bytes(), high: pack_row(&codes, 4), low: [0; 16] };
         pack::<4>(&codes, &mut block.low, 0);
         block
+    }
+}
+
+impl Affine for Q5_0 {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = false;
+    const CODE_MAX: usize = 31;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let (first, second) = (&chunk[2 * quarter], &chunk[2 * quarter + 1]);
+        let high = u64::from(u32::from_le_bytes(first.high)) | u64::from(u32::from_le_bytes(second.high)) << 32;
+        s.or(s.nibbles(&first.low, &second.low), s.and(s.bits(high), s.splat_codes(16)))
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        Scaling::offset(s, 16.0, halves(s, chunk, |block| block.d))
     }
 }

@@ -14,7 +14,8 @@
 use super::bits::{pack, unpack};
 use super::six_bits::SixBits;
 use super::super_block::ScalesAndMins;
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One Q5_K block.
@@ -67,5 +68,27 @@ impl Q5K {
         }
         pack::<1>(&codes, &mut block.high, 4);
         block
+    }
+}
+
+impl Affine for Q5K {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 31;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let block = &chunk[0];
+        let low = s.shift_right(s.join(&block.low[quarter], &block.low[quarter]), 0, 4, 15);
+        let high = s.shift_right(s.join(&block.high, &block.high), 2 * quarter as u32, 2 * quarter as u32 + 1, 1);
+        s.or(low, s.shift_left(high, 4))
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        let (scales, mins) = chunk[0].scales.scales_and_mins();
+        let dmin = s.splat(s.f16(chunk[0].dmin));
+        let mins = s.mul(dmin, s.group_floats(s.groups_twice(mins)));
+        Scaling::integer(s, s.f16(chunk[0].d), s.groups_twice(scales), mins)
     }
 }

@@ -14,7 +14,8 @@
 use super::bits::{pack, unpack};
 use super::signed::Signed;
 use super::super_block::SignedScales;
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One Q6_K block.
@@ -62,5 +63,25 @@ impl Q6K {
             pack::<2>(codes, &mut block.high[half], 4);
         }
         block
+    }
+}
+
+impl Affine for Q6K {
+    const GROUP: usize = 16;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 63;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let block = &chunk[0];
+        let (half, shift) = (quarter / 2, 4 * (quarter as u32 % 2));
+        let low = s.shift_right(s.bytes(&block.low[half]), shift, shift, 15);
+        let high = s.shift_right(s.join(&block.high[half], &block.high[half]), shift, shift + 2, 3);
+        s.or(low, s.shift_left(high, 4))
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        Scaling::integer_offset(s, 32.0, s.f16(chunk[0].d), s.groups(chunk[0].scales))
     }
 }

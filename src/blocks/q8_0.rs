@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes 0..2   d  f16
-//! bytes 2..34  codes q, i8
+//! bytes 2..34  codes q, i8 (here as bytes)
 //!
 //! w[i] = q[i] * d
 //! ```
@@ -10,7 +10,8 @@
 
 use super::fit::{group, half, inverse};
 use super::signed::Signed;
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType, halves};
+use crate::simd::Simd;
 use half::f16;
 
 /// One Q8_0 block.
@@ -18,7 +19,7 @@ use half::f16;
 #[repr(C)]
 pub struct Q8_0 {
     d: [u8; 2],
-    codes: [i8; 32],
+    codes: [u8; 32],
 }
 
 const _: () = assert!(size_of::<Q8_0>() == TensorType::Q8_0.block_bytes());
@@ -31,7 +32,7 @@ unsafe impl Block for Q8_0 {
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();
         for (value, code) in out.iter_mut().zip(self.codes) {
-            *value = f32::from(code) * d;
+            *value = f32::from(code as i8) * d;
         }
     }
 }
@@ -43,6 +44,23 @@ impl Q8_0 {
         let values = group::<32>(values);
         let d = half(signed.scale(values, group(importance)).abs());
         let inverse = inverse(d.to_f32());
-        Q8_0 { d: d.to_le_bytes(), codes: values.map(|value| signed.code(value, inverse) as i8) }
+        Q8_0 { d: d.to_le_bytes(), codes: values.map(|value| signed.code(value, inverse) as i8 as u8) }
+    }
+}
+
+impl Affine for Q8_0 {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = false;
+    const CODE_MAX: usize = 255;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let codes = s.join(&chunk[2 * quarter].codes, &chunk[2 * quarter + 1].codes);
+        s.xor(codes, s.splat_codes(128))
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        Scaling::offset(s, 128.0, halves(s, chunk, |block| block.d))
     }
 }

@@ -14,7 +14,8 @@
 
 use super::fit::{code, inverse};
 use super::scale::{Normal, best_few_levels};
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::{COLUMNS, QUARTERS, Simd};
 use half::f16;
 
 /// One TQ1_0 block.
@@ -29,6 +30,22 @@ const _: () = assert!(size_of::<Tq1_0>() == TensorType::TQ1_0.block_bytes());
 
 /// First and last byte, first and last weight of the three parts.
 const PARTS: [[usize; 4]; 3] = [[0, 32, 0, 160], [32, 48, 160, 240], [48, 52, 240, 256]];
+
+/// What brings the digit of each weight behind the point: 3^n modulo 256.
+const POWERS: [[u8; COLUMNS]; QUARTERS] = {
+    let mut powers = [[1; COLUMNS]; QUARTERS];
+    let mut weight = 0;
+    while weight < 256 {
+        let n = match weight {
+            0..160 => weight / 32,
+            160..240 => (weight - 160) / 16,
+            _ => (weight - 240) / 4,
+        };
+        powers[weight / COLUMNS][weight % COLUMNS] = [1, 3, 9, 27, 81][n];
+        weight += 1;
+    }
+    powers
+};
 
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Tq1_0 {
@@ -70,5 +87,47 @@ impl Tq1_0 {
             *byte = (u16::from(*byte) * 256).div_ceil(243) as u8;
         }
         block
+    }
+}
+
+impl Affine for Tq1_0 {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 2;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let digits = &chunk[0].digits;
+        let ([first, ..], [second, ..]) = (digits.as_chunks::<32>().0, digits[32..].as_chunks::<16>().0) else {
+            return s.splat_codes(0);
+        };
+        let bytes = match quarter {
+            0 | 1 => s.join(first, first),
+            2 => {
+                let mut twice = [0; 32];
+                twice[..16].copy_from_slice(second);
+                twice[16..].copy_from_slice(second);
+                s.join(first, &twice)
+            }
+            _ => {
+                let mut bytes = [0; COLUMNS];
+                for (part, bytes) in bytes.chunks_exact_mut(16).enumerate() {
+                    match part {
+                        3 => bytes.chunks_exact_mut(4).for_each(|four| four.copy_from_slice(&digits[48..])),
+                        _ => bytes.copy_from_slice(second),
+                    }
+                }
+                s.bytes(&bytes)
+            }
+        };
+        // The whole part of 3 times a fraction in 256ths: 0, 1 from 86 on, 2 from 171 on.
+        let fraction = s.multiply(bytes, &POWERS[quarter]);
+        let zero = s.splat_codes(0);
+        s.sub(s.sub(zero, s.at_least(fraction, 86)), s.at_least(fraction, 171))
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        Scaling::integer_offset(s, 1.0, s.f16(chunk[0].d), s.groups([1; 16]))
     }
 }

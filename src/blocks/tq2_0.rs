@@ -10,7 +10,8 @@
 
 use super::fit::{code, inverse};
 use super::scale::{Normal, best_few_levels};
-use super::{Block, TensorType};
+use super::{Affine, Block, Scaling, TensorType};
+use crate::simd::Simd;
 use half::f16;
 
 /// One TQ2_0 block.
@@ -49,5 +50,23 @@ impl Tq2_0 {
             }
         }
         block
+    }
+}
+
+impl Affine for Tq2_0 {
+    const GROUP: usize = 32;
+    const INTEGER_SCALES: bool = true;
+    const CODE_MAX: usize = 3;
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+        let bytes = &chunk[0].codes[quarter / 2];
+        let shift = 4 * (quarter as u32 % 2);
+        s.shift_right(s.join(bytes, bytes), shift, shift + 2, 3)
+    }
+
+    #[inline(always)]
+    fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
+        Scaling::integer_offset(s, 1.0, s.f16(chunk[0].d), s.groups([1; 16]))
     }
 }

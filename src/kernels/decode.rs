@@ -20,7 +20,7 @@ use super::Task;
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
 use crate::blocks::Affine;
-use crate::simd::{CHUNK, COLUMNS, LANES, QUARTERS, Simd};
+use crate::simd::{CHUNK, COLUMNS, QUARTERS, Simd};
 use std::marker::PhantomData;
 
 /// Weight rows times packed activations.
@@ -66,11 +66,14 @@ impl<A: Affine, const P: usize> Task for Decode<A, P> {
                 };
                 // SAFETY: as above; `begin` and the tile's rows stay within `m`.
                 begin += unsafe {
+                    // The comparisons with the constant let the compiler drop tiles that no call reaches: from there on
+                    // the panel is used.
+                    let most = S::PANEL_FROM[P - 1] - 1;
                     match job.m - begin {
-                        1 => tile::<S, A, P, 1>(s, &job, w, x, y),
-                        2 => tile::<S, A, P, 2>(s, &job, w, x, y),
-                        3 => tile::<S, A, P, 3>(s, &job, w, x, y),
-                        _ => tile::<S, A, P, 4>(s, &job, w, x, y),
+                        4.. if most >= 4 => tile::<S, A, P, 4>(s, &job, w, x, y),
+                        3.. if most >= 3 => tile::<S, A, P, 3>(s, &job, w, x, y),
+                        2.. if most >= 2 => tile::<S, A, P, 2>(s, &job, w, x, y),
+                        _ => tile::<S, A, P, 1>(s, &job, w, x, y),
                     }
                 };
             }
@@ -134,10 +137,7 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
             if A::INTEGER_SCALES {
                 value = s.mul(value, s.splat(scaling.d));
             }
-            if A::HAS_MIN {
-                let sums: &[f32; LANES] = &header.sums16;
-                value = s.fnma(scaling.mins, s.load_floats(sums), value);
-            }
+            value = s.fnma(scaling.mins, s.load_floats(&header.sums16), value);
             acc[m] = s.fma(value, s.splat(header.scale), acc[m]);
         }
     }

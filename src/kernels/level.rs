@@ -127,14 +127,4 @@ impl Level {
             _ => false,
         }
     }
-
-    /// From how many activation rows on the panel is faster than decode, with 1, 2 and 3 digit planes. Measured with
-    /// benches/matmul.rs on 2048 x 5632.
-    pub(crate) fn panel_from(self) -> [usize; 3] {
-        match self {
-            Level::Scalar => [2, 2, 2],
-            Level::Avx2 | Level::AvxVnni => [4, 4, 2],
-            Level::Avx512Vnni | Level::Amx => [7, 4, 3],
-        }
-    }
 }

@@ -40,8 +40,8 @@ pub(crate) trait Task {
 
 /// An ISA: its vocabulary and the one function that has its target features.
 pub(crate) trait Isa {
-    /// Which level this is.
-    const LEVEL: Level;
+    /// The vocabulary.
+    type Simd: Simd;
 
     /// Runs a task with this ISA's instructions.
     ///
@@ -111,7 +111,7 @@ impl Kernels {
                 Some(Kernels::quantized::<I, A>())
             }
         }
-        with_block(tensor_type, OfType::<I>(PhantomData)).flatten()
+        with_block(tensor_type, OfType::<I>(PhantomData))
     }
 
     fn quantized<I: Isa, A: Affine>() -> Kernels {
@@ -119,9 +119,9 @@ impl Kernels {
             pack_activations: [pack_activations::<I, 1>, pack_activations::<I, 2>, pack_activations::<I, 3>],
             decode: [decode::<I, A, 1>, decode::<I, A, 2>, decode::<I, A, 3>],
             pack_panel: pack_panel::<I, A>,
-            sweep: [sweep::<I, A, 1>, sweep::<I, A, 2>, sweep::<I, A, 3>],
+            sweep: sweeps::<I>(panel::format_of::<A>()),
             format: panel::format_of::<A>(),
-            panel_from: I::LEVEL.panel_from(),
+            panel_from: I::Simd::PANEL_FROM,
         }
     }
 }
@@ -157,7 +157,28 @@ unsafe fn pack_panel<I: Isa, A: Affine>(job: panel::PackJob) {
 
 /// # Safety
 /// See [`Kernels`].
-unsafe fn sweep<I: Isa, A: Affine, const P: usize>(job: panel::SweepJob) {
+unsafe fn sweep<I: Isa, const GROUP: usize, const CODE_MAX: usize, const P: usize>(job: panel::SweepJob) {
     // SAFETY: the caller's promise.
-    unsafe { I::run(Sweep::<A, P>(job, PhantomData)) }
+    unsafe { I::run(Sweep::<GROUP, CODE_MAX, P>(job)) }
+}
+
+/// The sweeps for a panel format: all that is left of a type.
+fn sweeps<I: Isa>(format: panel::Format) -> [unsafe fn(panel::SweepJob); 3] {
+    macro_rules! of {
+        ($group:literal, $code_max:literal) => {
+            [sweep::<I, $group, $code_max, 1>, sweep::<I, $group, $code_max, 2>, sweep::<I, $group, $code_max, 3>]
+        };
+    }
+    match (format.group, format.code_max) {
+        (16, ..=15) => of!(16, 15),
+        (16, ..=31) => of!(16, 31),
+        (16, ..=63) => of!(16, 63),
+        (16, ..=127) => of!(16, 127),
+        (16, _) => of!(16, 255),
+        (_, ..=15) => of!(32, 15),
+        (_, ..=31) => of!(32, 31),
+        (_, ..=63) => of!(32, 63),
+        (_, ..=127) => of!(32, 127),
+        _ => of!(32, 255),
+    }
 }

@@ -5,7 +5,7 @@
 //! ```text
 //! codes   64 vectors of 64 bytes; vector c, byte 4r + b = code of row r, column 4c + b
 //! scales  one vector of 16 f32 per group of columns: the scale of each row
-//! mins    the same, where the type has mins
+//! mins    the same
 //! ```
 //! ```text
 //! for each block of activation rows (its sums stay in L1):
@@ -43,18 +43,23 @@ const CODE_BYTES: usize = CHUNK * LANES;
 pub(crate) struct Format {
     /// Columns per scale: 16 or 32.
     pub(crate) group: usize,
-    /// Whether there are mins.
-    pub(crate) has_min: bool,
+    /// The largest code.
+    pub(crate) code_max: usize,
+}
+
+/// Bytes of the scales, or of the mins, of one strip and chunk.
+const fn groups_bytes(group: usize) -> usize {
+    CHUNK / group * LANES * size_of::<f32>()
 }
 
 /// Bytes of one strip and chunk.
 pub(crate) const fn strip_chunk_bytes(format: Format) -> usize {
-    CODE_BYTES + (1 + format.has_min as usize) * (CHUNK / format.group) * LANES * size_of::<f32>()
+    CODE_BYTES + 2 * groups_bytes(format.group)
 }
 
 /// The format of type `A`.
 pub(crate) const fn format_of<A: Affine>() -> Format {
-    Format { group: A::GROUP, has_min: A::HAS_MIN }
+    Format { group: A::GROUP, code_max: A::CODE_MAX }
 }
 
 /// Weight rows to be unpacked.
@@ -126,11 +131,9 @@ unsafe fn pack_strip<S: Simd, A: Affine>(s: S, blocks: [&[A]; LANES], record: *m
             for g in 0..groups {
                 *scales.add(g * LANES + r) = row[g * (A::GROUP / 16)];
             }
-            if A::HAS_MIN {
-                s.store_floats(scaling.mins, &mut row);
-                for g in 0..groups {
-                    *mins.add(g * LANES + r) = row[g * (A::GROUP / 16)];
-                }
+            s.store_floats(scaling.mins, &mut row);
+            for g in 0..groups {
+                *mins.add(g * LANES + r) = row[g * (A::GROUP / 16)];
             }
         }
     }
@@ -154,9 +157,9 @@ pub(crate) struct SweepJob {
 }
 
 /// The sweep for panels of groups of `GROUP` columns with codes up to `CODE_MAX`, and `P` digit planes.
-pub(crate) struct Sweep<A, const P: usize>(pub(crate) SweepJob, pub(crate) PhantomData<A>);
+pub(crate) struct Sweep<const GROUP: usize, const CODE_MAX: usize, const P: usize>(pub(crate) SweepJob);
 
-impl<A: Affine, const P: usize> Task for Sweep<A, P> {
+impl<const GROUP: usize, const CODE_MAX: usize, const P: usize> Task for Sweep<GROUP, CODE_MAX, P> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let job = self.0;
@@ -170,9 +173,9 @@ impl<A: Affine, const P: usize> Task for Sweep<A, P> {
                     // and strips stay within them.
                     row += unsafe {
                         if S::TILE_STRIPS == 2 {
-                            tiles::<S, A, P, 2>(s, &job, chunk, strip, row, left)
+                            tiles::<S, GROUP, CODE_MAX, P, 2>(s, &job, chunk, strip, row, left)
                         } else {
-                            tiles::<S, A, P, 1>(s, &job, chunk, strip, row, left)
+                            tiles::<S, GROUP, CODE_MAX, P, 1>(s, &job, chunk, strip, row, left)
                         }
                     };
                 }
@@ -187,7 +190,7 @@ impl<A: Affine, const P: usize> Task for Sweep<A, P> {
 /// # Safety
 /// See [`tile`].
 #[inline(always)]
-unsafe fn tiles<S: Simd, A: Affine, const P: usize, const V: usize>(
+unsafe fn tiles<S: Simd, const GROUP: usize, const CODE_MAX: usize, const P: usize, const V: usize>(
     s: S,
     job: &SweepJob,
     chunk: usize,
@@ -200,12 +203,12 @@ unsafe fn tiles<S: Simd, A: Affine, const P: usize, const V: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         match left {
-            6 if most >= 6 => tile::<S, A, P, 6, V>(s, job, chunk, strip, row),
-            5 if most >= 5 => tile::<S, A, P, 5, V>(s, job, chunk, strip, row),
-            4 if most >= 4 => tile::<S, A, P, 4, V>(s, job, chunk, strip, row),
-            3 if most >= 3 => tile::<S, A, P, 3, V>(s, job, chunk, strip, row),
-            2 if most >= 2 => tile::<S, A, P, 2, V>(s, job, chunk, strip, row),
-            _ => tile::<S, A, P, 1, V>(s, job, chunk, strip, row),
+            6 if most >= 6 => tile::<S, GROUP, CODE_MAX, P, 6, V>(s, job, chunk, strip, row),
+            5 if most >= 5 => tile::<S, GROUP, CODE_MAX, P, 5, V>(s, job, chunk, strip, row),
+            4 if most >= 4 => tile::<S, GROUP, CODE_MAX, P, 4, V>(s, job, chunk, strip, row),
+            3 if most >= 3 => tile::<S, GROUP, CODE_MAX, P, 3, V>(s, job, chunk, strip, row),
+            2 if most >= 2 => tile::<S, GROUP, CODE_MAX, P, 2, V>(s, job, chunk, strip, row),
+            _ => tile::<S, GROUP, CODE_MAX, P, 1, V>(s, job, chunk, strip, row),
         }
     }
 }
@@ -215,20 +218,22 @@ unsafe fn tiles<S: Simd, A: Affine, const P: usize, const V: usize>(
 /// # Safety
 /// The job holds that many rows and strips.
 #[inline(always)]
-unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize, const V: usize>(
+unsafe fn tile<S: Simd, const GROUP: usize, const CODE_MAX: usize, const P: usize, const M: usize, const V: usize>(
     s: S,
     job: &SweepJob,
     chunk: usize,
     strip: usize,
     row: usize,
 ) -> usize {
-    let groups = CHUNK / A::GROUP;
+    let groups = CHUNK / GROUP;
     // SAFETY: the caller's promise: all pointers below stay inside of the panel, the packed rows and the sums, whose
     // layouts are those that `PackPanel` and `PackActivations` write.
     unsafe {
         let mut records = [job.panel; V];
         for v in 0..V {
-            records[v] = job.panel.add(((strip + v) * job.chunks + chunk) * strip_chunk_bytes(format_of::<A>()));
+            records[v] = job.panel.add(
+                ((strip + v) * job.chunks + chunk) * strip_chunk_bytes(Format { group: GROUP, code_max: CODE_MAX }),
+            );
         }
         let mut headers = [job.x.cast::<Header>(); M];
         for m in 0..M {
@@ -238,15 +243,15 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize, const V: usiz
         for g in 0..groups {
             let mut w = [job.panel; V];
             for v in 0..V {
-                w[v] = records[v].add(g * A::GROUP * LANES);
+                w[v] = records[v].add(g * GROUP * LANES);
             }
             let mut x = [[job.x.cast::<i8>(); P]; M];
             for m in 0..M {
                 for p in 0..P {
-                    x[m][p] = headers[m].add(1).cast::<i8>().add(p * CHUNK + g * A::GROUP);
+                    x[m][p] = headers[m].add(1).cast::<i8>().add(p * CHUNK + g * GROUP);
                 }
             }
-            let ints = s.panel_dots::<P, M, V>(w, x, A::GROUP / 4, A::CODE_MAX);
+            let ints = s.panel_dots::<P, M, V>(w, x, GROUP / 4, CODE_MAX);
             for v in 0..V {
                 let scales = records[v].add(CODE_BYTES).cast::<[f32; LANES]>();
                 let scale = s.load_floats(&*scales.add(g));
@@ -257,13 +262,11 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize, const V: usiz
                     }
                     values[v][m] = s.fma(value, scale, values[v][m]);
                 }
-                if A::HAS_MIN {
-                    let min = s.load_floats(&*scales.add(groups + g));
-                    for m in 0..M {
-                        let header = &*headers[m];
-                        let sum = if A::GROUP == 32 { header.sums32[g] } else { header.sums16[g] };
-                        values[v][m] = s.fnma(min, s.splat(sum), values[v][m]);
-                    }
+                let min = s.load_floats(&*scales.add(groups + g));
+                for m in 0..M {
+                    let header = &*headers[m];
+                    let sum = if GROUP == 32 { header.sums32[g] } else { header.sums16[g] };
+                    values[v][m] = s.fnma(min, s.splat(sum), values[v][m]);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The vocabulary in plain Rust: the fallback of every machine and the oracle of every test. Clear before fast.
 
-use super::{Isa, Level, Task};
+use super::{Isa, Task};
 use crate::simd::{COLUMNS, LANES, Simd};
 use std::array::from_fn;
 
@@ -8,7 +8,7 @@ use std::array::from_fn;
 pub(crate) struct Scalar;
 
 impl Isa for Scalar {
-    const LEVEL: Level = Level::Scalar;
+    type Simd = Token;
 
     unsafe fn run<T: Task>(task: T) {
         task.run(Token(()));
@@ -20,6 +20,7 @@ impl Isa for Scalar {
 pub(crate) struct Token(());
 
 impl Simd for Token {
+    const PANEL_FROM: [usize; 3] = [2, 2, 2];
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [1, 1, 1];
 
@@ -32,6 +33,11 @@ impl Simd for Token {
     #[inline(always)]
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes {
         *bytes
+    }
+
+    #[inline(always)]
+    fn words(self, words: &[u64; 8]) -> Self::Codes {
+        from_fn(|i| words[i / 8].to_le_bytes()[i % 8])
     }
 
     #[inline(always)]
@@ -85,6 +91,16 @@ impl Simd for Token {
     #[inline(always)]
     fn sub(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
         from_fn(|i| a[i].wrapping_sub(b[i]))
+    }
+
+    #[inline(always)]
+    fn multiply(self, codes: Self::Codes, factors: &[u8; COLUMNS]) -> Self::Codes {
+        from_fn(|i| codes[i].wrapping_mul(factors[i]))
+    }
+
+    #[inline(always)]
+    fn at_least(self, codes: Self::Codes, least: u8) -> Self::Codes {
+        codes.map(|code| if code >= least { 255 } else { 0 })
     }
 
     #[inline(always)]

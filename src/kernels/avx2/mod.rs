@@ -1,6 +1,6 @@
 //! AVX2, FMA and F16C: the vocabulary on pairs of 32-byte registers. Knows no block type and no algorithm.
 
-use super::{Isa, Level, Task};
+use super::{Isa, Task};
 use crate::simd::{COLUMNS, LANES, Simd};
 use core::arch::x86_64::*;
 
@@ -8,7 +8,7 @@ use core::arch::x86_64::*;
 pub(crate) struct Avx2;
 
 impl Isa for Avx2 {
-    const LEVEL: Level = Level::Avx2;
+    type Simd = Token;
 
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn run<T: Task>(task: T) {
@@ -23,6 +23,7 @@ pub(crate) struct Token(());
 // SAFETY of every block below: the token proves that the CPU has AVX2, FMA and F16C; loads and stores go through
 // references to arrays of the right size unless a comment says otherwise.
 impl Simd for Token {
+    const PANEL_FROM: [usize; 3] = [4, 4, 2];
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
 
@@ -37,6 +38,15 @@ impl Simd for Token {
         // SAFETY: the token; 2 x 32 bytes are read from an array of 64.
         unsafe {
             let low = bytes.as_ptr().cast::<__m256i>();
+            [_mm256_loadu_si256(low), _mm256_loadu_si256(low.add(1))]
+        }
+    }
+
+    #[inline(always)]
+    fn words(self, words: &[u64; 8]) -> Self::Codes {
+        // SAFETY: the token; 2 x 32 bytes are read from an array of 64.
+        unsafe {
+            let low = words.as_ptr().cast::<__m256i>();
             [_mm256_loadu_si256(low), _mm256_loadu_si256(low.add(1))]
         }
     }
@@ -115,6 +125,25 @@ impl Simd for Token {
     fn sub(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
         // SAFETY: the token.
         unsafe { [_mm256_sub_epi8(a[0], b[0]), _mm256_sub_epi8(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn multiply(self, codes: Self::Codes, factors: &[u8; COLUMNS]) -> Self::Codes {
+        let factors = self.bytes(factors);
+        // SAFETY: the token.
+        unsafe { [multiply_bytes(codes[0], factors[0]), multiply_bytes(codes[1], factors[1])] }
+    }
+
+    #[inline(always)]
+    fn at_least(self, codes: Self::Codes, least: u8) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe {
+            let least = _mm256_set1_epi8(least as i8);
+            [
+                _mm256_cmpeq_epi8(_mm256_max_epu8(codes[0], least), codes[0]),
+                _mm256_cmpeq_epi8(_mm256_max_epu8(codes[1], least), codes[1]),
+            ]
+        }
     }
 
     #[inline(always)]
@@ -367,6 +396,20 @@ impl Simd for Token {
     fn prefetch(self, address: *const u8) {
         // SAFETY: a prefetch is a hint that never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+}
+
+/// Bytewise product, modulo 256: the even bytes and the odd ones as words.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn multiply_bytes(a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let even = _mm256_and_si256(_mm256_mullo_epi16(a, b), _mm256_set1_epi16(0xff));
+        let odd = _mm256_mullo_epi16(_mm256_srli_epi16::<8>(a), _mm256_srli_epi16::<8>(b));
+        _mm256_or_si256(even, _mm256_slli_epi16::<8>(odd))
     }
 }
 

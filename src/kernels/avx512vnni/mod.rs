@@ -1,6 +1,6 @@
 //! AVX-512 (F, BW, DQ, VL) with VNNI: the vocabulary on 64-byte registers. Knows no block type and no algorithm.
 
-use super::{Isa, Level, Task};
+use super::{Isa, Task};
 use crate::kernels::avx2::sum8;
 use crate::simd::{COLUMNS, LANES, Simd};
 use core::arch::x86_64::*;
@@ -9,7 +9,7 @@ use core::arch::x86_64::*;
 pub(crate) struct Avx512Vnni;
 
 impl Isa for Avx512Vnni {
-    const LEVEL: Level = Level::Avx512Vnni;
+    type Simd = Token;
 
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     unsafe fn run<T: Task>(task: T) {
@@ -24,6 +24,7 @@ pub(crate) struct Token(());
 // SAFETY of every block below: the token proves that the CPU has the features; loads and stores go through references to
 // arrays of the right size unless a comment says otherwise.
 impl Simd for Token {
+    const PANEL_FROM: [usize; 3] = [7, 4, 3];
     const TILE_STRIPS: usize = 2;
     // Sums of a tile: strips x rows x (planes + 1) of 32 registers.
     const TILE_ROWS: [usize; 3] = [6, 4, 3];
@@ -38,6 +39,12 @@ impl Simd for Token {
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes {
         // SAFETY: the token; 64 bytes are read.
         unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn words(self, words: &[u64; 8]) -> Self::Codes {
+        // SAFETY: the token; 64 bytes are read.
+        unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
     }
 
     #[inline(always)]
@@ -112,6 +119,24 @@ impl Simd for Token {
     fn sub(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
         // SAFETY: the token.
         unsafe { _mm512_sub_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    fn multiply(self, codes: Self::Codes, factors: &[u8; COLUMNS]) -> Self::Codes {
+        let factors = self.bytes(factors);
+        // SAFETY: the token.
+        unsafe {
+            // The even bytes and the odd ones as words.
+            let even = _mm512_mullo_epi16(codes, factors);
+            let odd = _mm512_mullo_epi16(_mm512_srli_epi16::<8>(codes), _mm512_srli_epi16::<8>(factors));
+            _mm512_mask_blend_epi8(0xaaaa_aaaa_aaaa_aaaa, even, _mm512_slli_epi16::<8>(odd))
+        }
+    }
+
+    #[inline(always)]
+    fn at_least(self, codes: Self::Codes, least: u8) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { _mm512_movm_epi8(_mm512_cmpge_epu8_mask(codes, _mm512_set1_epi8(least as i8))) }
     }
 
     #[inline(always)]
