@@ -17,6 +17,7 @@ mod q6_k;
 mod q8_0;
 mod signed;
 mod six_bits;
+mod sums;
 mod super_block;
 
 pub use float::{BF16, F16, F32};
