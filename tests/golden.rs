@@ -82,7 +82,8 @@ fn quantising_is_not_worse_than_ggml() {
         blocks::dequantize(tensor_type, &blocks, &mut values).unwrap();
         let ours = rmse(&values, &source);
         println!("{name}: rmse {ours:.6} (ggml {ggml:.6})");
-        assert!(ours <= ggml, "{name}: rmse {ours} is above ggml's {ggml}");
+        let better = if tensor_type.block_elements() == 1 { ours <= ggml } else { ours < ggml };
+        assert!(better, "{name}: rmse {ours}, ggml's {ggml}");
     }
 }
 

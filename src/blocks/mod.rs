@@ -34,6 +34,7 @@ mod q8_0;
 mod scale;
 mod signed;
 mod six_bits;
+mod sums;
 mod super_block;
 mod tq1_0;
 mod tq2_0;

@@ -1,6 +1,7 @@
 //! Least-squares fits of a scale alone to a group of weights, for types with signed codes. Knows no layout.
 
-use super::fit::{Sums, inverse, larger, limit, relative, round, squared_error};
+use super::fit::{inverse, larger, limit, round};
+use super::sums::{Sums, relative, squared_error};
 
 /// `value ~ scale * code` with codes in `lowest..=highest`.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +15,8 @@ impl Signed {
     /// leads to, as in [`Fit::of`].
     pub(super) fn scale<const N: usize>(self, values: &[f32; N], importance: &[f32; N]) -> f32 {
         /// Step widths tried: the largest magnitude in as many steps as the lowest code and the highest have, in turns, less
-        /// an eighth of that up to one more.
+        /// `below` up to one more. On normal weights 16 widths lose up to 0.2 % of the rms error (Q8_0: 2 %), 96 gain
+        /// less than 0.02 % (Q8_0: 0.3 %).
         const WIDTHS: usize = 32;
         let extreme = values.iter().copied().fold(0.0, larger);
         let weights = relative(importance);

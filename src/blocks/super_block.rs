@@ -1,8 +1,9 @@
 //! What the quantisers of the K types share: 256 weights in groups whose scales (and mins) are integers in units of one
 //! half (or two). Knows no layout.
 
-use super::fit::{Fit, code, group, half, inverse, larger, relative, super_scale};
+use super::fit::{Fit, code, group, half, inverse, larger, super_scale};
 use super::signed::Signed;
+use super::sums::relative;
 use half::f16;
 
 /// `w = d * scales[g] * code - dmin * mins[g]`, with `G` groups.
@@ -26,7 +27,7 @@ impl<const G: usize> ScalesAndMins<G> {
         let dmin = super_scale(fits.iter().map(|fit| fit.min), limit);
         let mut block = ScalesAndMins { d, dmin, scales: [0; G], mins: [0; G], codes: [0; 256] };
         block.round::<N>(values, importance, &fits, largest, limit);
-        // Once more with the units that suit these integers best: 0.2 % (Q2_K, Q4_K) to 0.6 % (Q5_K) less error.
+        // Once more with the units that suit these integers best: 0.2 % (Q2_K, Q4_K) to 0.4 % (Q5_K) less error.
         block.refine_units::<N>(values, importance);
         block.round::<N>(values, importance, &fits, largest, limit);
         block
