@@ -82,7 +82,9 @@ fn quantising_is_not_worse_than_ggml() {
         blocks::dequantize(tensor_type, &blocks, &mut values).unwrap();
         let ours = rmse(&values, &source);
         println!("{name}: rmse {ours:.6} (ggml {ggml:.6})");
-        let better = if tensor_type.block_elements() == 1 { ours <= ggml } else { ours < ggml };
+        // Floats and Q1_0 (the mean magnitude) have one best answer, which ggml gives too.
+        let one_answer = tensor_type.block_elements() == 1 || tensor_type == TensorType::Q1_0;
+        let better = if one_answer { ours <= ggml } else { ours < ggml };
         assert!(better, "{name}: rmse {ours}, ggml's {ggml}");
     }
 }

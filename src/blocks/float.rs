@@ -1,6 +1,6 @@
 //! F32, F16 and BF16: one element per block, no scale. Knows no ISA.
 
-use super::{Block, FloatWeight, TensorType};
+use super::{Block, FloatWeight, Quantizer, TensorType};
 use crate::simd::{LANES, Simd};
 use half::{bf16, f16};
 
@@ -26,7 +26,7 @@ const _: () = assert!(size_of::<BF16>() == TensorType::BF16.block_bytes());
 // SAFETY: an array of bytes: alignment 1, no padding, any bits are valid.
 unsafe impl Block for F32 {
     const TYPE: TensorType = TensorType::F32;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(|values, _| F32(values[0].to_le_bytes()));
+    const QUANTIZE: Option<Quantizer<Self>> = Some(|values, _| F32(values[0].to_le_bytes()));
 
     fn dequantize(&self, out: &mut [f32]) {
         out[0] = f32::from_le_bytes(self.0);
@@ -36,7 +36,7 @@ unsafe impl Block for F32 {
 // SAFETY: an array of bytes: alignment 1, no padding, any bits are valid.
 unsafe impl Block for F16 {
     const TYPE: TensorType = TensorType::F16;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(|values, _| {
+    const QUANTIZE: Option<Quantizer<Self>> = Some(|values, _| {
         let largest = f16::MAX.to_f32();
         F16(f16::from_f32(values[0].clamp(-largest, largest)).to_le_bytes())
     });
@@ -49,7 +49,7 @@ unsafe impl Block for F16 {
 // SAFETY: an array of bytes: alignment 1, no padding, any bits are valid.
 unsafe impl Block for BF16 {
     const TYPE: TensorType = TensorType::BF16;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(|values, _| {
+    const QUANTIZE: Option<Quantizer<Self>> = Some(|values, _| {
         let largest = bf16::MAX.to_f32();
         BF16(bf16::from_f32(values[0].clamp(-largest, largest)).to_le_bytes())
     });

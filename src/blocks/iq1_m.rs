@@ -65,7 +65,7 @@ impl Affine for Iq1M {
             let index = 8 * quarter + l;
             let high = block.high[index / 2] >> (index % 2 * 4);
             *point = IQ1S[usize::from(block.low[index]) | usize::from(high & 7) << 8];
-            negative |= u64::from(high >> 3 & 1) * 255 << (8 * l);
+            negative |= (u64::from(high >> 3 & 1) * 255) << (8 * l);
         }
         shifted_codes(s, points, negative)
     }

@@ -56,7 +56,7 @@ impl Affine for Iq1S {
             for l in 0..4 {
                 points[4 * half + l] = IQ1S[usize::from(low[l]) | usize::from(high >> (3 * l) & 7) << 8];
             }
-            negative |= u64::from(high >> 15) * 0xffff_ffff << (32 * half);
+            negative |= (u64::from(high >> 15) * 0xffff_ffff) << (32 * half);
         }
         shifted_codes(s, points, negative)
     }

@@ -11,7 +11,7 @@
 use super::fit::inverse;
 use super::levels::{nearest, scale_for_levels};
 use super::scale::Normal;
-use super::{Affine, Block, Scaling, TensorType, halves};
+use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
 use crate::simd::Simd;
 use half::f16;
 
@@ -53,7 +53,7 @@ pub(super) const LEVELS: [f32; 16] = {
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Iq4Nl {
     const TYPE: TensorType = TensorType::IQ4_NL;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Iq4Nl::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Iq4Nl::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         write(out, f16::from_le_bytes(self.d).to_f32(), &self.codes);

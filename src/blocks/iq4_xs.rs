@@ -14,7 +14,7 @@ use super::fit::inverse;
 use super::iq4_nl::{CODES, LEVELS, codes, fit, write};
 use super::levels::squared_error;
 use super::scale::Normal;
-use super::{Affine, Block, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
 
@@ -49,7 +49,7 @@ impl Iq4Xs {
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Iq4Xs {
     const TYPE: TensorType = TensorType::IQ4_XS;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Iq4Xs::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Iq4Xs::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

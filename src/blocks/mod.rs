@@ -216,6 +216,9 @@ impl TensorType {
     }
 }
 
+/// Makes a block of finite `values`, given the weights of their squared errors; both have the block's element count.
+pub type Quantizer<B> = fn(values: &[f32], importance: &[f32]) -> B;
+
 /// A quantised block as it lies in a file.
 ///
 /// # Safety
@@ -228,7 +231,7 @@ pub unsafe trait Block: Copy + 'static {
     /// Makes the block whose dequantised values are near the given ones, in the sense of the smallest sum of squared
     /// errors weighted by `importance`; both have the block's element count. Values are finite. `None` where the
     /// type has no quantiser.
-    const QUANTIZE: Option<fn(values: &[f32], importance: &[f32]) -> Self> = None;
+    const QUANTIZE: Option<Quantizer<Self>> = None;
 
     /// Writes the block's values, in ggml's order and with ggml's bits. `out.len()` is the block's element count.
     fn dequantize(&self, out: &mut [f32]);

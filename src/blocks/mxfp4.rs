@@ -9,7 +9,7 @@
 //! Source of the layout: ggml-common.h, ggml-quants.c and ggml-impl.h of ggml 0.21.0 (MIT).
 
 use super::scale::Normal;
-use super::{Affine, Block, Scaling, TensorType, fp4};
+use super::{Affine, Block, Quantizer, Scaling, TensorType, fp4};
 use crate::simd::Simd;
 
 /// One MXFP4 block.
@@ -32,7 +32,7 @@ pub(crate) const fn e8m0_half(e: u8) -> f32 {
 // SAFETY: bytes only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Mxfp4 {
     const TYPE: TensorType = TensorType::MXFP4;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Mxfp4::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Mxfp4::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         fp4::write(out, e8m0_half(self.e), &self.codes);

@@ -10,7 +10,7 @@
 //! Source of the layout: ggml-common.h, ggml-quants.c and ggml-impl.h of ggml 0.21.0 (MIT).
 
 use super::scale::{Normal, largest};
-use super::{Affine, Block, Scaling, TensorType, fp4};
+use super::{Affine, Block, Quantizer, Scaling, TensorType, fp4};
 use crate::simd::Simd;
 
 /// One NVFP4 block.
@@ -42,7 +42,7 @@ pub(crate) static UE4M3_HALF: [f32; 256] = {
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Nvfp4 {
     const TYPE: TensorType = TensorType::NVFP4;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Nvfp4::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Nvfp4::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         for ((scale, codes), values) in self.scales.iter().zip(&self.codes).zip(out.chunks_exact_mut(16)) {

@@ -9,7 +9,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::scale::Normal;
-use super::{Affine, Block, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
 
@@ -26,7 +26,7 @@ const _: () = assert!(size_of::<Q1_0>() == TensorType::Q1_0.block_bytes());
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Q1_0 {
     const TYPE: TensorType = TensorType::Q1_0;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q1_0::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Q1_0::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

@@ -10,7 +10,7 @@
 
 use super::fit::{code, inverse};
 use super::scale::{Normal, best_few_levels};
-use super::{Affine, Block, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, Scaling, TensorType};
 use crate::simd::{COLUMNS, Simd};
 use half::f16;
 
@@ -27,7 +27,7 @@ const _: () = assert!(size_of::<Q2_0>() == TensorType::Q2_0.block_bytes());
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Q2_0 {
     const TYPE: TensorType = TensorType::Q2_0;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q2_0::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Q2_0::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

@@ -13,7 +13,7 @@
 
 use super::bits::{pack, unpack};
 use super::super_block::ScalesAndMins;
-use super::{Affine, Block, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
 
@@ -32,7 +32,7 @@ const _: () = assert!(size_of::<Q2K>() == TensorType::Q2_K.block_bytes());
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Q2K {
     const TYPE: TensorType = TensorType::Q2_K;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q2K::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Q2K::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

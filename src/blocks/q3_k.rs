@@ -15,7 +15,7 @@
 use super::bits::{pack, unpack};
 use super::signed::Signed;
 use super::super_block::SignedScales;
-use super::{Affine, Block, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
 
@@ -45,7 +45,7 @@ impl Q3K {
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Q3K {
     const TYPE: TensorType = TensorType::Q3_K;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q3K::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Q3K::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

@@ -11,7 +11,7 @@
 
 use super::bits::{pack, unpack};
 use super::fit::{Fit, code, group, half, inverse};
-use super::{Affine, Block, Scaling, TensorType, halves};
+use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
 use crate::simd::Simd;
 use half::f16;
 
@@ -29,7 +29,7 @@ const _: () = assert!(size_of::<Q4_1>() == TensorType::Q4_1.block_bytes());
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Q4_1 {
     const TYPE: TensorType = TensorType::Q4_1;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q4_1::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Q4_1::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

@@ -15,7 +15,7 @@
 use super::bits::pack;
 use super::six_bits::SixBits;
 use super::super_block::ScalesAndMins;
-use super::{Affine, Block, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
 
@@ -34,7 +34,7 @@ const _: () = assert!(size_of::<Q4K>() == TensorType::Q4_K.block_bytes());
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Q4K {
     const TYPE: TensorType = TensorType::Q4_K;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q4K::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Q4K::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

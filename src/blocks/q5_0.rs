@@ -12,7 +12,7 @@
 use super::bits::{pack, pack_row, unpack, unpack_row};
 use super::fit::{group, half, inverse};
 use super::signed::Signed;
-use super::{Affine, Block, Scaling, TensorType, halves};
+use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
 use crate::simd::Simd;
 use half::f16;
 
@@ -30,7 +30,7 @@ const _: () = assert!(size_of::<Q5_0>() == TensorType::Q5_0.block_bytes());
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Q5_0 {
     const TYPE: TensorType = TensorType::Q5_0;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q5_0::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Q5_0::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

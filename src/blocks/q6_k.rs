@@ -14,7 +14,7 @@
 use super::bits::{pack, unpack};
 use super::signed::Signed;
 use super::super_block::SignedScales;
-use super::{Affine, Block, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
 
@@ -33,7 +33,7 @@ const _: () = assert!(size_of::<Q6K>() == TensorType::Q6_K.block_bytes());
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Q6K {
     const TYPE: TensorType = TensorType::Q6_K;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q6K::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Q6K::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

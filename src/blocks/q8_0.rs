@@ -10,7 +10,7 @@
 
 use super::fit::{group, half, inverse};
 use super::signed::Signed;
-use super::{Affine, Block, Scaling, TensorType, halves};
+use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
 use crate::simd::Simd;
 use half::f16;
 
@@ -27,7 +27,7 @@ const _: () = assert!(size_of::<Q8_0>() == TensorType::Q8_0.block_bytes());
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Q8_0 {
     const TYPE: TensorType = TensorType::Q8_0;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Q8_0::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Q8_0::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

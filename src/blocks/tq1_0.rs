@@ -14,7 +14,7 @@
 
 use super::fit::{code, inverse};
 use super::scale::{Normal, best_few_levels};
-use super::{Affine, Block, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, Scaling, TensorType};
 use crate::simd::{COLUMNS, QUARTERS, Simd};
 use half::f16;
 
@@ -50,7 +50,7 @@ const POWERS: [[u8; COLUMNS]; QUARTERS] = {
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Tq1_0 {
     const TYPE: TensorType = TensorType::TQ1_0;
-    const QUANTIZE: Option<fn(&[f32], &[f32]) -> Self> = Some(Tq1_0::quantize);
+    const QUANTIZE: Option<Quantizer<Self>> = Some(Tq1_0::quantize);
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

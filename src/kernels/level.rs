@@ -18,29 +18,24 @@ pub enum Level {
     Amx,
 }
 
-/// What `GGUFFUSE_MAX_ISA` says, as the process's first context finds it. It is read once, and not through `std::env`,
-/// which copies it to the heap and aborts the process when there is none.
-fn max_isa_variable() -> Option<Result<&'static str>> {
-    static VALUE: OnceLock<Option<Option<([u8; LONGEST], usize)>>> = OnceLock::new();
-    /// Longer than the name of any level.
-    const LONGEST: usize = 16;
-    // None: not set. Some(None): no level's name, whatever it is.
-    let value = VALUE.get_or_init(|| {
-        // SAFETY: the name is a C string. The text is copied at once: only a host that changes its environment at this
+/// The cap that `GGUFFUSE_MAX_ISA` sets, as the process's first context finds it. It is read once, and not through
+/// `std::env`, which copies it to the heap and aborts the process when there is none.
+fn cap_of_environment() -> Result<Level> {
+    /// `None`: the name of no level.
+    static CAP: OnceLock<Option<Level>> = OnceLock::new();
+    let cap = CAP.get_or_init(|| {
+        // SAFETY: the name is a C string. The text is read at once: only a host that changes its environment at this
         // very moment, in another thread, could take it away, as it could for any reader.
         let value = unsafe { libc::getenv(c"GGUFFUSE_MAX_ISA".as_ptr()) };
         if value.is_null() {
-            return None;
+            return Some(Level::Amx);
         }
         // SAFETY: `getenv` gives a C string.
-        let value = unsafe { std::ffi::CStr::from_ptr(value) }.to_bytes();
-        let mut copy = [0; LONGEST];
-        Some(copy.get_mut(..value.len()).map(|start| start.copy_from_slice(value)).map(|()| (copy, value.len())))
+        let name = unsafe { std::ffi::CStr::from_ptr(value) }.to_bytes();
+        let named = Level::ALL.iter().copied().find(|level| level.name().as_bytes() == name);
+        if name.is_empty() { Some(Level::Amx) } else { named }
     });
-    value.as_ref().map(|value| {
-        let text = value.as_ref().and_then(|(text, length)| std::str::from_utf8(&text[..*length]).ok());
-        text.ok_or_else(|| error!(UnsupportedIsa, "GGUFFUSE_MAX_ISA names no level"))
-    })
+    cap.ok_or_else(|| error!(UnsupportedIsa, "GGUFFUSE_MAX_ISA names no level"))
 }
 
 impl Level {
@@ -93,16 +88,10 @@ impl Level {
     /// # Errors
     /// `UnsupportedIsa` where a name is unknown.
     pub fn best(cap: Option<&str>) -> Result<Level> {
-        let mut highest = match cap {
-            Some(name) => Level::from_name(name)?,
-            None => Level::Amx,
+        let highest = match cap {
+            Some(name) => Level::from_name(name)?.min(cap_of_environment()?),
+            None => cap_of_environment()?,
         };
-        if let Some(name) = max_isa_variable() {
-            let name = name?;
-            if !name.is_empty() {
-                highest = highest.min(Level::from_name(name)?);
-            }
-        }
         let best = Level::available().iter().copied().rfind(|level| *level <= highest);
         best.ok_or(Error::Internal("the scalar level is always available"))
     }

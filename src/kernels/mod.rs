@@ -1,11 +1,14 @@
-//! How an ISA computes: the decode, panel and float algorithms, written once over the vocabulary of [`crate::simd`], and
+//! How an ISA computes: the decode, panel and float algorithms, written once over the vocabulary of `simd`, and
 //! one folder per ISA that implements the vocabulary. Knows no files, no threads, no C.
 //!
-//! A driver sees only [`Kernels`], a table of function pointers for one (level, type). Entries are filled by
+//! A driver sees only `Kernels`, a table of function pointers for one (level, type). Entries are filled by
 //! measurement: where a newer ISA is slower at one job, its table takes the entry of an older one.
 //!
 //! To add an ISA: a folder with a token that implements `Simd` and a trampoline, a [`Level`], one line in
 //! `Level::is_supported` and one in `Kernels::of`.
+
+// Closures and iterator adapters stop inlining where target features are concerned: plain loops over fixed arrays.
+#![allow(clippy::needless_range_loop)]
 
 pub(crate) mod activations;
 #[cfg(target_arch = "x86_64")]

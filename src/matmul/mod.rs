@@ -1,5 +1,5 @@
 //! The product: shape checks, precision, splitting over threads. Sees kernels only through one table
-//! ([`crate::kernels::Kernels`]) and knows no block layout, no ISA, no C.
+//! (`kernels::Kernels`) and knows no block layout, no ISA, no C.
 
 mod operands;
 mod pool;

@@ -261,7 +261,7 @@ impl Product<'_> {
         let slots = Slots { data: buffer.as_ptr(), bytes: slot_bytes };
         let failed = AtomicBool::new(false);
         let done = self.split(o.rows.clone(), 1, &|rows, slot| {
-            let packed = packed;
+            let packed = &packed;
             // SAFETY: this thread's slot holds k floats, which are given values before they become a slice.
             let weights = unsafe {
                 let weights = slots.of(slot).cast::<f32>();

@@ -66,10 +66,10 @@ impl Shelf {
             if buffers.try_reserve(1).is_ok() {
                 buffers.push(buffer);
             }
-        } else if let Some(smallest) = buffers.iter_mut().min_by_key(|kept| kept.bytes) {
-            if smallest.bytes < buffer.bytes {
-                *smallest = buffer;
-            }
+        } else if let Some(smallest) = buffers.iter_mut().min_by_key(|kept| kept.bytes)
+            && smallest.bytes < buffer.bytes
+        {
+            *smallest = buffer;
         }
     }
 }

@@ -2,7 +2,6 @@
 //! (tests/matmul/bounds.rs does the same for Q4_K through the public interface, with a decoder of its own.)
 
 use super::{Context, ContextOptions, Precision, Weights};
-use crate::blocks::TensorType;
 use crate::kernels::Level;
 use crate::kernels::tests::{Random, affine_types, random_blocks, terms};
 
