@@ -56,7 +56,8 @@ impl Affine for Iq1S {
             &IQ1S[usize::from(low) | usize::from(high(l) >> (3 * (l % 4)) & 7) << 8]
         };
         let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
-        let negative = u64::from(high(0) >> 15) * 0xffff_ffff | (u64::from(high(4) >> 15) * 0xffff_ffff) << 32;
+        let negative = |l: usize| u64::from(high(l) >> 15) * 0xffff_ffff;
+        let negative = negative(0) | negative(4) << 32;
         shifted_codes(s, points, negative)
     }
 

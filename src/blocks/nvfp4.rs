@@ -88,9 +88,10 @@ impl Affine for Nvfp4 {
         // The four bits of exponent and three of mantissa are a half's, with another bias.
         // Four each in a word.
         let halves = |block: &Self| {
-            let bits = (wide_bytes(u32::from_le_bytes(block.scales)) & 0x007f_007f_007f_007f) << 7;
-            // 127 stands for 0: adding 1 to it, and to no other, sets the next bit.
-            let is_127 = (bits + 0x0080_0080_0080_0080) >> 14 & 0x0001_0001_0001_0001;
+            let stored = wide_bytes(u32::from_le_bytes(block.scales));
+            let bits = (stored & 0x007f_007f_007f_007f) << 7;
+            // 127 (but not 255) stands for 0: adding 1 to it, and to no other, sets bit 7 anew.
+            let is_127 = ((stored + 0x0001_0001_0001_0001) & !stored) >> 7 & 0x0001_0001_0001_0001;
             bits - is_127 * (127 << 7)
         };
         let halves = [halves(&chunk[0]), halves(&chunk[1]), halves(&chunk[2]), halves(&chunk[3])];
