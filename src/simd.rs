@@ -91,6 +91,8 @@ pub trait Simd: Copy {
     fn bits(self, bits: u64) -> Self::Codes;
     /// Integer scales of the 16 groups.
     fn groups(self, scales: [i8; 16]) -> Self::Groups;
+    /// Groups 0 to 7 from the bytes of one word, 8 to 15 from those of another.
+    fn concatenate(self, low: u64, high: u64) -> Self::Groups;
     /// Groups 0, 2, .. 14 from the bytes of one word, 1, 3, .. 15 from those of another.
     fn interleave(self, even: u64, odd: u64) -> Self::Groups;
     /// Groups `0 0 1 1 .. 7 7` from the eight bytes of a word: a scale per 32 columns as scales per 16.
@@ -104,6 +106,10 @@ pub trait Simd: Copy {
     fn group_floats(self, groups: Self::Groups) -> Self::Floats;
     /// An IEEE half as f32.
     fn f16(self, bits: [u8; 2]) -> f32;
+    /// Eight IEEE halves as f32, each twice: a scale per 32 columns as scales per 16.
+    fn f16_twice(self, halves: [u16; 8]) -> Self::Floats;
+    /// Eight floats, each twice.
+    fn floats_twice(self, values: [f32; 8]) -> Self::Floats;
     /// 16 IEEE halves, four in a word, as f32.
     fn f16_words(self, halves: [u64; 4]) -> Self::Floats;
     /// 16 IEEE halves as f32.

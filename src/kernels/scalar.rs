@@ -151,6 +151,11 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn concatenate(self, low: u64, high: u64) -> Self::Groups {
+        from_fn(|g| if g < 8 { low.to_le_bytes()[g] } else { high.to_le_bytes()[g - 8] } as i8)
+    }
+
+    #[inline(always)]
     fn interleave(self, even: u64, odd: u64) -> Self::Groups {
         from_fn(|g| if g % 2 == 0 { even.to_le_bytes()[g / 2] } else { odd.to_le_bytes()[g / 2] } as i8)
     }
@@ -168,6 +173,16 @@ impl Simd for Token {
     #[inline(always)]
     fn f16(self, bits: [u8; 2]) -> f32 {
         half::f16::from_le_bytes(bits).to_f32_const()
+    }
+
+    #[inline(always)]
+    fn f16_twice(self, halves: [u16; 8]) -> Self::Floats {
+        from_fn(|i| self.f16(halves[i / 2].to_le_bytes()))
+    }
+
+    #[inline(always)]
+    fn floats_twice(self, values: [f32; 8]) -> Self::Floats {
+        from_fn(|i| values[i / 2])
     }
 
     #[inline(always)]

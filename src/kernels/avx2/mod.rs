@@ -262,6 +262,12 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn concatenate(self, low: u64, high: u64) -> Self::Groups {
+        // SAFETY: the token.
+        unsafe { _mm_set_epi64x(high as i64, low as i64) }
+    }
+
+    #[inline(always)]
     fn interleave(self, even: u64, odd: u64) -> Self::Groups {
         // SAFETY: the token.
         unsafe { _mm_unpacklo_epi8(_mm_cvtsi64_si128(even as i64), _mm_cvtsi64_si128(odd as i64)) }
@@ -298,6 +304,19 @@ impl Simd for Token {
     fn f16(self, bits: [u8; 2]) -> f32 {
         // SAFETY: the token.
         unsafe { _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(u16::from_le_bytes(bits))))) }
+    }
+
+    #[inline(always)]
+    fn f16_twice(self, halves: [u16; 8]) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe { twice(_mm256_cvtph_ps(set_halves(halves))) }
+    }
+
+    #[inline(always)]
+    fn floats_twice(self, values: [f32; 8]) -> Self::Floats {
+        let [a, b, c, d, e, f, g, h] = values;
+        // SAFETY: the token.
+        unsafe { twice(_mm256_setr_ps(a, b, c, d, e, f, g, h)) }
     }
 
     #[inline(always)]
@@ -487,6 +506,33 @@ impl Simd for Token {
     fn prefetch(self, address: *const u8) {
         // SAFETY: a prefetch is a hint that never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+}
+
+/// Eight halves in a register. An array of them made in memory would be narrow stores and a wide load, which waits for them.
+///
+/// # Safety
+/// The CPU has SSE 2.
+#[inline(always)]
+pub(crate) unsafe fn set_halves(halves: [u16; 8]) -> __m128i {
+    let [a, b, c, d, e, f, g, h] = halves;
+    let (a, b, c, d, e, f, g, h) = (a as i16, b as i16, c as i16, d as i16, e as i16, f as i16, g as i16, h as i16);
+    // SAFETY: the caller's promise.
+    unsafe { _mm_setr_epi16(a, b, c, d, e, f, g, h) }
+}
+
+/// Each lane twice.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn twice(values: __m256) -> [__m256; 2] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        [
+            _mm256_permutevar8x32_ps(values, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)),
+            _mm256_permutevar8x32_ps(values, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7)),
+        ]
     }
 }
 

@@ -1,7 +1,7 @@
 //! AVX-512 (F, BW, DQ, VL) with VNNI, and BMI2, which all such CPUs have: the vocabulary on 64-byte registers. Knows no block type and no algorithm.
 
 use super::{Isa, Task};
-use crate::kernels::avx2::{four_words, sum8, two_words};
+use crate::kernels::avx2::{four_words, set_halves, sum8, two_words};
 use crate::simd::{COLUMNS, LANES, Simd};
 use core::arch::x86_64::*;
 
@@ -229,6 +229,12 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn concatenate(self, low: u64, high: u64) -> Self::Groups {
+        // SAFETY: the token.
+        unsafe { _mm_set_epi64x(high as i64, low as i64) }
+    }
+
+    #[inline(always)]
     fn interleave(self, even: u64, odd: u64) -> Self::Groups {
         // SAFETY: the token.
         unsafe { _mm_unpacklo_epi8(_mm_cvtsi64_si128(even as i64), _mm_cvtsi64_si128(odd as i64)) }
@@ -256,6 +262,25 @@ impl Simd for Token {
     fn f16(self, bits: [u8; 2]) -> f32 {
         // SAFETY: the token.
         unsafe { _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(u16::from_le_bytes(bits))))) }
+    }
+
+    #[inline(always)]
+    fn f16_twice(self, halves: [u16; 8]) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe {
+            let each = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+            _mm512_permutexvar_ps(each, _mm512_castps256_ps512(_mm256_cvtph_ps(set_halves(halves))))
+        }
+    }
+
+    #[inline(always)]
+    fn floats_twice(self, values: [f32; 8]) -> Self::Floats {
+        let [a, b, c, d, e, f, g, h] = values;
+        // SAFETY: the token.
+        unsafe {
+            let each = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+            _mm512_permutexvar_ps(each, _mm512_castps256_ps512(_mm256_setr_ps(a, b, c, d, e, f, g, h)))
+        }
     }
 
     #[inline(always)]
