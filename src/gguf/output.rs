@@ -27,7 +27,9 @@ impl Writer<'_> {
         });
         let metadata = entries.chain(records).fold(header, u64::saturating_add);
         if metadata > HARD_LIMIT {
-            return Err(error!(Limit at metadata, "the metadata to be written end there, at most {HARD_LIMIT} bytes are read"));
+            return Err(
+                error!(Limit at metadata, "the metadata to be written end there, at most {HARD_LIMIT} bytes are read"),
+            );
         }
         let alignment = u64::from(self.alignment);
         let start = metadata.checked_next_multiple_of(alignment);
