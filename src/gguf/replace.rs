@@ -88,3 +88,36 @@ fn create_beside(directory: &Path) -> Result<(fs::File, Temporary)> {
 fn io(action: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Io { action, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_finished_leaves_the_old_one_and_nothing_else() {
+        let directory = std::env::temp_dir().join(format!("gguffuse-replace-{}", process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("file");
+        let half = |mut file: &fs::File| -> Result<()> {
+            file.write_all(b"half").unwrap();
+            assert_eq!(fs::read_dir(&directory).unwrap().count(), 1 + usize::from(path.exists()), "written beside it");
+            Err(Error::Internal("a failure"))
+        };
+        let panicking = |_: &fs::File| -> Result<()> { panic!("half done") };
+        for old in [None, Some("old")] {
+            if let Some(old) = old {
+                replace(&path, |mut file| file.write_all(old.as_bytes()).map_err(io("write"))).unwrap();
+            }
+            assert!(matches!(replace(&path, half), Err(Error::Internal("a failure"))));
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| replace(&path, panicking))).is_err());
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), old);
+            assert_eq!(fs::read_dir(&directory).unwrap().count(), usize::from(old.is_some()));
+        }
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_bare_name_lies_in_the_working_directory() {
+        assert_eq!(check_target(Path::new("file.gguf")).unwrap(), Path::new("."));
+    }
+}

@@ -215,7 +215,14 @@ impl<'a> Writer<'a> {
             ));
         };
         used.copy_from_slice(dims);
-        tensor_type.row_size(dims.first().copied().unwrap_or(1))?;
+        let (k, block) = (dims.first().copied().unwrap_or(1), tensor_type.block_elements());
+        if !k.is_multiple_of(block as u64) {
+            return Err(error!(
+                Shape,
+                "tensor {name:?}: its rows have {k} elements, not a multiple of the {block} of a {} block",
+                tensor_type.name()
+            ));
+        }
         if size_bytes(tensor_type, dims) != Some(data.len() as u64) {
             return Err(error!(
                 Shape,

@@ -39,7 +39,7 @@ pub fn describe(file: &File) -> String {
     all
 }
 
-fn every_value() -> Vec<(ValueInput<'static>, &'static str)> {
+pub fn every_value() -> Vec<(ValueInput<'static>, &'static str)> {
     const DEEP: ArrayInput = ArrayInput::Array(&[
         ArrayInput::Array(&[ArrayInput::U8(&[1]), ArrayInput::String(&[b"x"])]),
         ArrayInput::Array(&[]),
