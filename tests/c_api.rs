@@ -114,3 +114,8 @@ fn memory_with_a_thread_pool() {
 fn memory_with_the_environment() {
     test("memory", &["environment"]);
 }
+
+#[test]
+fn memory_while_writing() {
+    test("memory", &["writing"]);
+}

@@ -90,6 +90,7 @@ fn io(action: &'static str) -> impl FnOnce(io::Error) -> Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 
