@@ -172,3 +172,43 @@ fn normalised_errors_are_those_of_the_design() {
         }
     }
 }
+
+#[test]
+fn normalised_errors_on_ggmls_blocks() {
+    let golden = |name: String| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let (n, k, m) = (2, 1024, 128);
+    let mut random = Random(14);
+    let x = random.normals(m * k);
+    let mut types = 0;
+    for tensor_type in TensorType::ALL.iter().copied().filter(|tensor_type| tensor_type.can_matmul()) {
+        let data = golden(format!("{}.quantized.bin", tensor_type.name()));
+        let values = golden(format!("{}.quantized.f32", tensor_type.name()));
+        let values: Vec<f32> = values.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
+        let w = Weights { tensor_type, n, k, data: &data };
+        for level in Level::available() {
+            for (precision, limit) in Precision::ALL.into_iter().zip([1e-12, 1e-7, 2e-4]) {
+                let context = context(*level, precision, 1);
+                // All at once through the panel, and row by row through decode.
+                let at_once = product(&context, &w, &x, m);
+                let by_row: Vec<f32> = x.chunks(k).flat_map(|x| product(&context, &w, x, 1)).collect();
+                for (path, y) in [("m 128", at_once), ("m 1", by_row)] {
+                    let (mut errors, mut squares) = (0.0, 0.0);
+                    for (i, y) in y.iter().enumerate() {
+                        let pairs = values[i % n * k..][..k].iter().zip(&x[i / n * k..][..k]);
+                        let exact: f64 = pairs.map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+                        errors += (f64::from(*y) - exact).powi(2);
+                        squares += exact * exact;
+                    }
+                    let nmse = errors / squares;
+                    println!("{:8} {level:?} {precision:?} {path}: NMSE {nmse:.1e}", tensor_type.name());
+                    assert!(nmse <= limit, "{tensor_type:?} {level:?} {precision:?} {path}: {nmse:e} > {limit:e}");
+                }
+            }
+        }
+        types += 1;
+    }
+    assert_eq!(types, 28);
+}
