@@ -44,6 +44,13 @@ unsafe impl Block for Nvfp4 {
     const TYPE: TensorType = TensorType::NVFP4;
     const QUANTIZE: Option<Quantizer<Self>> = Some(Nvfp4::quantize);
 
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        // Each byte at most 126: 127 is NaN, and an unsigned float has no bit 7.
+        let scales = u32::from_le_bytes(self.scales);
+        (scales | (scales & 0x7f7f_7f7f) + 0x0101_0101) & 0x8080_8080 == 0
+    }
+
     fn dequantize(&self, out: &mut [f32]) {
         for ((scale, codes), values) in self.scales.iter().zip(&self.codes).zip(out.chunks_exact_mut(16)) {
             fp4::write(values, UE4M3_HALF[usize::from(*scale)], codes);
