@@ -103,7 +103,7 @@ macro_rules! programs {
     };
 }
 
-programs! { offsets matmul metadata status nulls handles manners memory }
+programs! { offsets matmul metadata status nulls handles manners memory validate }
 
 #[test]
 fn memory_with_a_thread_pool() {

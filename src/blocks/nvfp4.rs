@@ -48,7 +48,7 @@ unsafe impl Block for Nvfp4 {
     fn is_valid(&self) -> bool {
         // Each byte at most 126: 127 is NaN, and an unsigned float has no bit 7.
         let scales = u32::from_le_bytes(self.scales);
-        (scales | (scales & 0x7f7f_7f7f) + 0x0101_0101) & 0x8080_8080 == 0
+        (scales | scales.wrapping_add(0x0101_0101)) & 0x8080_8080 == 0
     }
 
     fn dequantize(&self, out: &mut [f32]) {

@@ -1,7 +1,7 @@
 //! The C boundary: the only `extern "C"` of the library, and the source of `include/gguffuse.h`.
 //!
-//! One file per C noun (`file`, `tensor`, `metadata`, `types`, `context`, `matmul`, `version`, `status`); what they share
-//! is in `arguments` (pointers and structs of the caller), `handles` (the handle table), `call` (what a call borrows from
+//! One file per C noun (`file`, `tensor`, `metadata`, `types`, `context`, `matmul`, `weights`, `version`, `status`); what
+//! they share is in `arguments` (pointers and structs of the caller), `handles` (the handle table), `call` (what a call borrows from
 //! its thread) and this file. Nothing here computes: a function checks what only C can get wrong, calls Rust, and stores
 //! the answer.
 //!
@@ -38,6 +38,7 @@ mod status;
 mod tensor;
 mod types;
 mod version;
+mod weights;
 
 use crate::error::{Error, Result};
 use call::Call;
