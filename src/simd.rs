@@ -46,7 +46,11 @@ pub trait Simd: Copy {
     /// 64 bytes.
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes;
     /// The bytes of eight words, lowest first.
-    fn words(self, words: &[u64; 8]) -> Self::Codes;
+    fn words(self, words: [u64; 8]) -> Self::Codes;
+    /// Each of 16 bytes four times.
+    fn repeat(self, bytes: &[u8; 16]) -> Self::Codes;
+    /// The low nibbles of 8 bytes, their high nibbles, and the same of the other three eights.
+    fn nibbles_of_eights(self, bytes: &[u8; 32]) -> Self::Codes;
     /// 32 bytes and 32 more.
     fn join(self, low: &[u8; 32], high: &[u8; 32]) -> Self::Codes;
     /// The low nibbles of 16 bytes, their high nibbles, and the same of 16 more.
@@ -78,8 +82,13 @@ pub trait Simd: Copy {
     fn bits(self, bits: u64) -> Self::Codes;
     /// Integer scales of the 16 groups.
     fn groups(self, scales: [i8; 16]) -> Self::Groups;
+    /// Groups 0, 2, .. 14 from the bytes of one word, 1, 3, .. 15 from those of another.
+    fn interleave(self, even: u64, odd: u64) -> Self::Groups;
     /// Groups `0 0 1 1 .. 7 7` from the eight bytes of a word: a scale per 32 columns as scales per 16.
-    fn groups_twice(self, bytes: u64) -> Self::Groups;
+    #[inline(always)]
+    fn groups_twice(self, bytes: u64) -> Self::Groups {
+        self.interleave(bytes, bytes)
+    }
     /// The scales of the columns `64 * quarter..64 * quarter + 64`. `quarter` is a constant after inlining.
     fn scales(self, groups: Self::Groups, quarter: usize) -> Self::Scales;
     /// Groups as floats.

@@ -168,11 +168,18 @@ fn heap_at_open_is_bounded() {
         let factor = |bytes: usize| bytes as f64 / metadata as f64;
         println!("{name}: metadata {metadata}, peak {:.2}, stays {:.2}", factor(peak), factor(stays));
         assert!(peak <= 4 * metadata + (64 << 10), "{name}: {metadata} bytes of metadata, {peak} of heap");
-        // What stays is the copy, 8 bytes per entry and tensor, and the checkpoints.
+        // What stays is the copy, 8 bytes per entry and tensor, and the checkpoints. A copy of more than a MiB is a mapping
+        // and no heap: tests/gguf_memory.rs measures that.
         let records = (file.metadata_count() + file.tensor_count()) as usize;
+        // (Room for it grows by halves, so that it moves at two thirds already.)
+        let (least, most) = match metadata {
+            0..600_000 => (metadata, metadata),
+            600_000..1_048_576 => (0, metadata),
+            _ => (0, 0),
+        };
         assert!(
-            stays > metadata && stays <= metadata + metadata / 32 + records * 8 + 1024,
-            "{name}: {stays} bytes stay"
+            stays >= least && stays <= most + metadata / 32 + records * 8 + 1024,
+            "{name}: {stays} bytes stay, the copy has {least} to {most}"
         );
         drop(file);
     }

@@ -62,10 +62,34 @@ pub(super) const fn with_parity(sevens: u64) -> u64 {
     sevens | parity << 7
 }
 
+/// The low bytes of the four 16-bit fields of a word, together.
+#[inline(always)]
+pub(super) const fn low_bytes(fields: u64) -> u64 {
+    let fields = fields & 0x00ff_00ff_00ff_00ff;
+    let pairs = (fields | fields >> 8) & 0x0000_ffff_0000_ffff;
+    (pairs | pairs >> 16) & 0xffff_ffff
+}
+
+/// The four lowest bytes of a word in 16-bit fields.
+#[inline(always)]
+pub(super) const fn wide_bytes(bytes: u32) -> u64 {
+    let bytes = bytes as u64;
+    let pairs = (bytes | bytes << 16) & 0x0000_ffff_0000_ffff;
+    (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff
+}
+
+/// `2 * s + 1` for the 16 scales s of 4 bits in 8 bytes, the lower of each byte first.
+#[inline(always)]
+pub(super) fn odd_scales<S: Simd>(s: S, nibbles: [u8; 8]) -> S::Groups {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let nibbles = u64::from_le_bytes(nibbles);
+    s.interleave(((nibbles << 1) & (30 * ONES)) + ONES, ((nibbles >> 3) & (30 * ONES)) + ONES)
+}
+
 /// 64 magnitudes with their signs, as codes: `offset` is added, so that none is negative.
 #[inline(always)]
 pub(super) fn signed_codes<S: Simd>(s: S, points: [u64; 8], signs: u64, offset: u8) -> S::Codes {
-    let magnitudes = s.words(&points);
+    let magnitudes = s.words(points);
     let negative = s.bits(signs);
     s.add(s.sub(s.xor(magnitudes, negative), negative), s.splat_codes(offset))
 }
@@ -73,7 +97,7 @@ pub(super) fn signed_codes<S: Simd>(s: S, points: [u64; 8], signs: u64, offset: 
 /// 64 points of IQ1 with their shifts, as codes: `8 * point + 9`, one more or, where the bit of `negative` is set, one less.
 #[inline(always)]
 pub(super) fn shifted_codes<S: Simd>(s: S, points: [u64; 8], negative: u64) -> S::Codes {
-    let points = s.words(&points);
+    let points = s.words(points);
     let twice = s.add(points, points);
     let four = s.add(twice, twice);
     let shift = s.sub(s.splat_codes(10), s.and(s.bits(negative), s.splat_codes(2)));

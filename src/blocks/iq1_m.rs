@@ -79,10 +79,11 @@ impl Affine for Iq1M {
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
         let block = &chunk[0];
-        let scales = std::array::from_fn(|g| {
-            let s = u16::from_le_bytes(block.scales[g / 4]) >> (g % 4 * 3) & 7;
-            2 * s as i8 + 1
-        });
-        Scaling::integer_offset(s, 9.0, s.f16(block.d().to_le_bytes()) / 8.0, s.groups(scales))
+        let words = u64::from_le_bytes(*block.scales.as_flattened().as_array().unwrap_or(&[0; 8]));
+        // Two of the four scales of 3 bits of each word, in its two bytes, twice as large.
+        let two = |word: u64| (word << 1 & 0x000e_000e_000e_000e) | (word << 3 & 0x0e00_0e00_0e00_0e00);
+        let ones = 0x0101_0101_0101_0101;
+        let scales = s.interleave(two(words) + ones, two(words >> 3) + ones);
+        Scaling::integer_offset(s, 9.0, s.f16(block.d().to_le_bytes()) / 8.0, scales)
     }
 }

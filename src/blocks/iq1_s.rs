@@ -11,7 +11,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ1S, shifted_codes, write_shifted};
+use super::grids::{IQ1S, low_bytes, shifted_codes, write_shifted};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
@@ -69,7 +69,10 @@ impl Affine for Iq1S {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let scales = std::array::from_fn(|g| 2 * (chunk[0].high[g / 2][1] >> 4 & 7) as i8 + 1);
-        Scaling::integer_offset(s, 9.0, s.f16(chunk[0].d) / 8.0, s.groups(scales))
+        let [first, second] = [&chunk[0].high[..4], &chunk[0].high[4..]]
+            .map(|four| four.iter().rev().fold(0, |word, high| word << 16 | u64::from(u16::from_le_bytes(*high))));
+        let three = |word: u64| low_bytes(word >> 12 & 0x0007_0007_0007_0007);
+        let scales = s.groups_twice(2 * (three(first) | three(second) << 32) + 0x0101_0101_0101_0101);
+        Scaling::integer_offset(s, 9.0, s.f16(chunk[0].d) / 8.0, scales)
     }
 }

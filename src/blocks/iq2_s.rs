@@ -12,7 +12,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2S, signed_codes, write_signed};
+use super::grids::{IQ2S, odd_scales, signed_codes, wide_bytes, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
@@ -64,14 +64,23 @@ impl Affine for Iq2S {
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        let points = std::array::from_fn(|l| IQ2S[chunk[0].index(8 * quarter + l)]);
+        let mut points = [0; 8];
+        for half in 0..2 {
+            let low = wide_bytes(u32::from_le_bytes(chunk[0].low.as_chunks().0[2 * quarter + half]));
+            let high = u64::from(chunk[0].high[2 * quarter + half]);
+            let high = (high | high << 28) & 0x0000_000f_0000_000f;
+            let high = (high | high << 14) & 0x0003_0003_0003_0003;
+            for l in 0..4 {
+                points[4 * half + l] = IQ2S[((low | high << 8) >> (16 * l) & 1023) as usize];
+            }
+        }
         let signs = u64::from_le_bytes(chunk[0].signs.as_chunks::<8>().0[quarter]);
         signed_codes(s, points, signs, 43)
     }
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let scales = std::array::from_fn(|g| 2 * (chunk[0].scales[g / 2] >> (g % 2 * 4) & 15) as i8 + 1);
-        Scaling::integer_offset(s, 43.0, s.f16(chunk[0].d) / 8.0, s.groups(scales))
+        let scales = odd_scales(s, chunk[0].scales);
+        Scaling::integer_offset(s, 43.0, s.f16(chunk[0].d) / 8.0, scales)
     }
 }

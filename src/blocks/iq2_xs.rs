@@ -11,7 +11,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2XS, even_signs, signed_codes, with_parity, write_signed};
+use super::grids::{IQ2XS, even_signs, low_bytes, odd_scales, signed_codes, with_parity, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
@@ -56,13 +56,15 @@ impl Affine for Iq2Xs {
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
         let points: &[[u8; 2]; 8] = &chunk[0].points.as_chunks().0[quarter];
         let points = points.map(u16::from_le_bytes);
-        let signs = u64::from_le_bytes(points.map(|point| (point >> 9) as u8));
+        let word = |four: &[u16]| four.iter().rev().fold(0, |word, point| word << 16 | u64::from(*point));
+        let signs = low_bytes(word(&points[..4]) >> 9 & 0x007f_007f_007f_007f)
+            | low_bytes(word(&points[4..]) >> 9 & 0x007f_007f_007f_007f) << 32;
         signed_codes(s, points.map(|point| IQ2XS[usize::from(point & 511)]), with_parity(signs), 43)
     }
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let scales = std::array::from_fn(|g| 2 * (chunk[0].scales[g / 2] >> (g % 2 * 4) & 15) as i8 + 1);
-        Scaling::integer_offset(s, 43.0, s.f16(chunk[0].d) / 8.0, s.groups(scales))
+        let scales = odd_scales(s, chunk[0].scales);
+        Scaling::integer_offset(s, 43.0, s.f16(chunk[0].d) / 8.0, scales)
     }
 }

@@ -64,7 +64,10 @@ impl Affine for Iq2Xxs {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let scales = std::array::from_fn(|g| 2 * (chunk[0].groups[g / 2][7] >> 4) as i8 + 1);
-        Scaling::integer_offset(s, 43.0, s.f16(chunk[0].d) / 8.0, s.groups(scales))
+        // The top nibble of each group.
+        let scales =
+            chunk[0].groups.iter().rev().fold(0, |scales, group| scales << 8 | u64::from_le_bytes(*group) >> 60);
+        let scales = s.groups_twice(2 * scales + 0x0101_0101_0101_0101);
+        Scaling::integer_offset(s, 43.0, s.f16(chunk[0].d) / 8.0, scales)
     }
 }

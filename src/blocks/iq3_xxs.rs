@@ -67,7 +67,10 @@ impl Affine for Iq3Xxs {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let scales = std::array::from_fn(|g| 2 * (chunk[0].signs[g / 2][3] >> 4) as i8 + 1);
-        Scaling::integer_offset(s, 62.0, s.f16(chunk[0].d) / 4.0, s.groups(scales))
+        // The top nibble of each word of signs.
+        let top = |signs: &[u8; 4]| u64::from(u32::from_le_bytes(*signs) >> 28);
+        let scales = chunk[0].signs.iter().rev().fold(0, |scales, signs| scales << 8 | top(signs));
+        let scales = s.groups_twice(2 * scales + 0x0101_0101_0101_0101);
+        Scaling::integer_offset(s, 62.0, s.f16(chunk[0].d) / 4.0, scales)
     }
 }

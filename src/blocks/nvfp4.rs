@@ -18,7 +18,7 @@ use crate::simd::Simd;
 #[repr(C)]
 pub struct Nvfp4 {
     scales: [u8; 4],
-    codes: [[u8; 8]; 4],
+    codes: [u8; 32],
 }
 
 const _: () = assert!(size_of::<Nvfp4>() == TensorType::NVFP4.block_bytes());
@@ -52,7 +52,9 @@ unsafe impl Block for Nvfp4 {
     }
 
     fn dequantize(&self, out: &mut [f32]) {
-        for ((scale, codes), values) in self.scales.iter().zip(&self.codes).zip(out.chunks_exact_mut(16)) {
+        for ((scale, codes), values) in
+            self.scales.iter().zip(self.codes.as_chunks::<8>().0).zip(out.chunks_exact_mut(16))
+        {
             fp4::write(values, UE4M3_HALF[usize::from(*scale)], codes);
         }
     }
@@ -62,9 +64,11 @@ impl Nvfp4 {
     fn quantize(values: &[f32], importance: &[f32]) -> Self {
         /// Scales tried: those from half the one at which the largest magnitude is the largest code to 1.7 times it.
         const TRIED: usize = 14;
-        let mut block = Nvfp4 { scales: [0; 4], codes: [[0; 8]; 4] };
+        let mut block = Nvfp4 { scales: [0; 4], codes: [0; 32] };
         let groups = values.chunks_exact(16).zip(importance.chunks_exact(16));
-        for ((scale, codes), (values, importance)) in block.scales.iter_mut().zip(&mut block.codes).zip(groups) {
+        for ((scale, codes), (values, importance)) in
+            block.scales.iter_mut().zip(block.codes.as_chunks_mut::<8>().0).zip(groups)
+        {
             let lowest = largest(values) / 24.0;
             let first = UE4M3_HALF[..127].partition_point(|scale| *scale < lowest).min(126);
             let tried = UE4M3_HALF[..127].iter().enumerate().skip(first).take(TRIED);
@@ -82,25 +86,18 @@ impl Affine for Nvfp4 {
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        // 8 bytes are the low nibbles of 8 weights, then the high ones of the next 8.
-        let mut nibbles = [[0; 16]; 4];
-        for (nibbles, bytes) in nibbles.iter_mut().zip(&chunk[quarter].codes) {
-            let bytes = u64::from_le_bytes(*bytes);
-            let high = u128::from(bytes >> 4) << 64;
-            *nibbles = ((u128::from(bytes) | high) & (u128::MAX / 255 * 15)).to_le_bytes();
-        }
-        let [a, b, c, d] = nibbles;
-        let (mut low, mut high) = ([0; 32], [0; 32]);
-        low[..16].copy_from_slice(&a);
-        low[16..].copy_from_slice(&b);
-        high[..16].copy_from_slice(&c);
-        high[16..].copy_from_slice(&d);
-        s.look_up(s.join(&low, &high), &fp4::CODES)
+        s.look_up(s.nibbles_of_eights(&chunk[quarter].codes), &fp4::CODES)
     }
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let scales: [f32; 16] = std::array::from_fn(|g| UE4M3_HALF[usize::from(chunk[g / 4].scales[g % 4])]);
-        Scaling::offset(s, 12.0, s.load_floats(&scales))
+        // The four bits of exponent and three of mantissa are a half's, with another bias.
+        let mut scales = [0; 16];
+        for (block, scales) in chunk.iter().zip(scales.as_chunks_mut::<4>().0) {
+            *scales = block.scales;
+        }
+        let half = |scale: u8| if scale & 127 == 127 { 0 } else { u16::from(scale & 127) << 7 };
+        let halves = scales.map(|scale| half(scale).to_le_bytes());
+        Scaling::offset(s, 12.0, s.mul(s.splat(128.0), s.f16_floats(&halves)))
     }
 }

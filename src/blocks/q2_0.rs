@@ -60,6 +60,16 @@ impl Q2_0 {
     }
 }
 
+const TO_THE_TOP: [u8; COLUMNS] = {
+    let mut factors = [0; COLUMNS];
+    let mut column = 0;
+    while column < COLUMNS {
+        factors[column] = [64, 16, 4, 1][column % 4];
+        column += 1;
+    }
+    factors
+};
+
 impl Affine for Q2_0 {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = false;
@@ -67,14 +77,9 @@ impl Affine for Q2_0 {
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        // A byte holds four neighbours: as a word, it is moved until each has its own byte.
-        let words = chunk[quarter].codes.map(|byte| {
-            let word = u32::from(byte);
-            ((word | word << 6 | word << 12 | word << 18) & 0x0303_0303).to_le_bytes()
-        });
-        let mut codes = [0; COLUMNS];
-        codes.copy_from_slice(words.as_flattened());
-        s.bytes(&codes)
+        // A byte holds four neighbours: it is repeated, and in each copy another one is moved to the top.
+        let copies = s.repeat(&chunk[quarter].codes);
+        s.shift_right(s.multiply(copies, &TO_THE_TOP), 6, 6, 3)
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@
 //! the end of the metadata, where one 0 byte is pushed. So every string in the copy is NUL-terminated where it lies, and
 //! C can be given pointers to it. All other integers and floats stay little-endian.
 
+use super::copy::PrivateCopy;
 use super::source::Input;
 use crate::error::{Error, Result, error};
 use std::fmt;
@@ -59,7 +60,7 @@ impl fmt::Display for Described<'_> {
 pub(super) struct Cursor<'a> {
     input: Input<'a>,
     limit: u64,
-    copy: Vec<u8>,
+    copy: PrivateCopy,
     position: usize,
     /// What is being read.
     pub(super) item: Item,
@@ -68,7 +69,7 @@ pub(super) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// A cursor at byte 0 that never goes further than `limit`.
     pub(super) fn new(input: Input<'a>, limit: u64) -> Self {
-        Cursor { input, limit: limit.min(HARD_LIMIT), copy: Vec::new(), position: 0, item: Item::Header }
+        Cursor { input, limit: limit.min(HARD_LIMIT), copy: PrivateCopy::new(), position: 0, item: Item::Header }
     }
 
     /// Byte offset in the file of the next read.
@@ -142,15 +143,12 @@ impl<'a> Cursor<'a> {
         let (filled, capacity) = (self.copy.len() as u64, self.copy.capacity() as u64);
         let ahead = filled.saturating_add((filled >> 1).clamp(FIRST_READ, LARGEST_READ_AHEAD));
         let target = ahead.min(size).min(limit).max(end);
+        let too_large = |_| Error::OutOfMemory("the copy of the metadata");
         if target > capacity {
             let roomy = capacity.saturating_add(capacity >> 1).min(size).min(limit).max(target);
-            usize::try_from(roomy.saturating_sub(filled))
-                .ok()
-                .and_then(|more| self.copy.try_reserve_exact(more).ok())
-                .ok_or(Error::OutOfMemory("the copy of the metadata"))?;
+            self.copy.reserve(usize::try_from(roomy).map_err(too_large)?)?;
         }
-        let target = usize::try_from(target).map_err(|_| Error::OutOfMemory("the copy of the metadata"))?;
-        self.input.append(&mut self.copy, target)
+        self.copy.append(&self.input, usize::try_from(target).map_err(too_large)?)
     }
 
     /// The next N bytes, which stay what they are unless `turn` changes them.
@@ -210,6 +208,35 @@ impl<'a> Cursor<'a> {
         self.bytes(length, what).map(|_| ())
     }
 
+    /// Goes over `count` strings: as [`Cursor::string`] so many times, but those that lie in the copy already without
+    /// coming back here for each. Vocabularies have some hundred thousand.
+    pub(super) fn strings(&mut self, count: u64, what: &str) -> Result<()> {
+        let mut left = count;
+        while left > 0 {
+            let mut position = self.position;
+            let copy: &mut [u8] = &mut self.copy;
+            while left > 0
+                && let Some((length, rest)) =
+                    copy.get_mut(position..).and_then(|rest| rest.split_first_chunk_mut::<8>())
+            {
+                let bytes = u64::from_le_bytes(*length);
+                if bytes > rest.len() as u64 {
+                    break;
+                }
+                length.reverse();
+                position = position.saturating_add(8).saturating_add(bytes as usize);
+                left = left.saturating_sub(1);
+            }
+            self.position = position;
+            if left > 0 {
+                // The next one reaches beyond the copy, or the file.
+                self.string(what)?;
+                left = left.saturating_sub(1);
+            }
+        }
+        Ok(())
+    }
+
     /// Goes over a name: a string of at most `longest` bytes that is UTF-8 without NUL. Returns its record's position.
     pub(super) fn name(&mut self, longest: u64, what: &str) -> Result<u32> {
         let (record, at) = (self.position(), self.offset());
@@ -235,12 +262,8 @@ impl<'a> Cursor<'a> {
     }
 
     /// The copy, cut where the cursor stands, with the NUL that ends its last string.
-    pub(super) fn finish(mut self) -> Result<Vec<u8>> {
-        self.copy.truncate(self.position);
-        let reserved = self.copy.try_reserve_exact(1);
-        reserved.map_err(|_| Error::OutOfMemory("the copy of the metadata"))?;
-        self.copy.push(0);
-        Ok(super::source::shrink(self.copy))
+    pub(super) fn finish(self) -> Result<PrivateCopy> {
+        self.copy.finish(self.position)
     }
 }
 

@@ -95,9 +95,7 @@ impl Metadata {
             // In runs from checkpoint to checkpoint, so that the walk of a run has nothing else to do.
             let run = left.min(CHECKPOINT_EVERY);
             if element_type == ValueType::String {
-                for _ in 0..run {
-                    cursor.string("an element of the array")?;
-                }
+                cursor.strings(run, "an element of the array")?;
             } else {
                 for _ in 0..run {
                     self.walk_array(cursor, level.saturating_add(1))?;

@@ -14,6 +14,7 @@
     clippy::arithmetic_side_effects
 )]
 
+mod copy;
 mod cursor;
 mod metadata;
 mod names;
@@ -27,6 +28,7 @@ pub use value::{Array, Elements, Str, Value, ValueType};
 pub use writer::{ArrayInput, ValueInput, Writer};
 
 use crate::error::{Error, Result, error};
+use copy::PrivateCopy;
 use cursor::{Cursor, Item};
 use metadata::Metadata;
 use source::{Input, Source};
@@ -56,7 +58,7 @@ pub struct File {
     version: u32,
     data: DataSection,
     /// The private copy (see `cursor`), a NUL behind it.
-    copy: Vec<u8>,
+    copy: PrivateCopy,
     metadata: Metadata,
     tensors: Tensors,
 }
@@ -65,7 +67,7 @@ pub struct File {
 struct Parsed {
     version: u32,
     data: DataSection,
-    copy: Vec<u8>,
+    copy: PrivateCopy,
     metadata: Metadata,
     tensors: Tensors,
 }

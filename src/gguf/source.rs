@@ -5,11 +5,12 @@
 //! was checked can then never change, whatever happens to the file.
 
 use crate::error::{Error, Result, error};
+#[cfg(target_os = "linux")]
+use memmap2::MmapMut;
 use memmap2::{Mmap, MmapOptions};
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A file while it is being parsed: sequential reads into a private copy.
@@ -29,52 +30,41 @@ impl Input<'_> {
         }
     }
 
-    /// Appends the bytes from `copy.len()` up to `end` to `copy`, which has the capacity for them.
-    pub(super) fn append(&self, copy: &mut Vec<u8>, end: usize) -> Result<()> {
+    /// Reads the bytes from `offset` on, as many as `out` has.
+    pub(super) fn read(&self, offset: usize, out: &mut [u8]) -> Result<()> {
         match self {
-            Input::File(file, _) => read_up_to(file, copy, end),
+            Input::File(file, _) => read_at(file, offset as u64, out),
             Input::Memory(bytes) => {
-                let more = bytes.get(copy.len()..end).ok_or(OUTSIDE)?;
-                copy.try_reserve_exact(more.len()).map_err(|_| OUT_OF_MEMORY)?;
-                copy.extend_from_slice(more);
+                let bytes = bytes.get(offset..).and_then(|rest| rest.get(..out.len()));
+                out.copy_from_slice(bytes.ok_or(Error::Internal("a read outside of the file"))?);
                 Ok(())
             }
         }
     }
 }
 
-const OUTSIDE: Error = Error::Internal("a read outside of the file");
-const OUT_OF_MEMORY: Error = Error::OutOfMemory("the copy of the metadata");
-
-/// Reads bytes `copy.len()..end` of `file`. Straight into the spare capacity: std's `read_at` would have it zeroed first.
-fn read_up_to(file: &fs::File, copy: &mut Vec<u8>, end: usize) -> Result<()> {
-    let missing = end.checked_sub(copy.len()).ok_or(OUTSIDE)?;
-    copy.try_reserve_exact(missing).map_err(|_| OUT_OF_MEMORY)?;
-    while let Some(missing @ 1..) = end.checked_sub(copy.len()) {
-        let offset = libc::off_t::try_from(copy.len()).map_err(|_| OUTSIDE)?;
-        let spare = copy.spare_capacity_mut();
-        // SAFETY: the descriptor is open for the length of the borrow of `file`; `pread` writes at most the second
-        // argument's number of bytes, which is no more than `spare` has.
-        let read =
-            unsafe { libc::pread(file.as_raw_fd(), spare.as_mut_ptr().cast(), missing.min(spare.len()), offset) };
-        match usize::try_from(read) {
-            Ok(0) => {
-                return Err(error!(
-                    Truncated at copy.len() as u64,
-                    "the file became shorter than {end} bytes while it was opened"
-                ));
+/// As `read_exact_at`, but a file that has become shorter is an error of its own.
+fn read_at(file: &fs::File, mut offset: u64, mut out: &mut [u8]) -> Result<()> {
+    while !out.is_empty() {
+        match file.read_at(out, offset) {
+            Ok(0) => return Err(error!(Truncated at offset, "the file became shorter while it was opened")),
+            Ok(read) => {
+                out = out.split_at_mut_checked(read).map_or(&mut [], |(_, rest)| rest);
+                offset = offset.saturating_add(read as u64);
             }
-            // SAFETY: `pread` wrote `read` bytes behind the vector's length, and they fit in its capacity.
-            Ok(read) => unsafe { copy.set_len(copy.len().saturating_add(read)) },
-            Err(_) => {
-                let source = io::Error::last_os_error();
-                if source.kind() != io::ErrorKind::Interrupted {
-                    return Err(Error::Io { action: "read the file", source });
-                }
-            }
+            Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(Error::Io { action: "read the file", source }),
         }
     }
     Ok(())
+}
+
+/// Makes an anonymous mapping longer or shorter, at another address if need be.
+#[cfg(target_os = "linux")]
+pub(super) fn remap(map: &mut MmapMut, bytes: usize) -> io::Result<()> {
+    // SAFETY: the exclusive borrow shows that nobody holds an address in the mapping, and an anonymous one has no file
+    // that could end before it does.
+    unsafe { map.remap(bytes, memmap2::RemapOptions::new().may_move(true)) }
 }
 
 /// The bytes of an open file.

@@ -36,8 +36,18 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn words(self, words: &[u64; 8]) -> Self::Codes {
+    fn words(self, words: [u64; 8]) -> Self::Codes {
         from_fn(|i| words[i / 8].to_le_bytes()[i % 8])
+    }
+
+    #[inline(always)]
+    fn repeat(self, bytes: &[u8; 16]) -> Self::Codes {
+        from_fn(|i| bytes[i / 4])
+    }
+
+    #[inline(always)]
+    fn nibbles_of_eights(self, bytes: &[u8; 32]) -> Self::Codes {
+        from_fn(|i| bytes[i / 16 * 8 + i % 8] >> (i / 8 % 2 * 4) & 15)
     }
 
     #[inline(always)]
@@ -119,8 +129,8 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn groups_twice(self, bytes: u64) -> Self::Groups {
-        from_fn(|g| bytes.to_le_bytes()[g / 2] as i8)
+    fn interleave(self, even: u64, odd: u64) -> Self::Groups {
+        from_fn(|g| if g % 2 == 0 { even.to_le_bytes()[g / 2] } else { odd.to_le_bytes()[g / 2] } as i8)
     }
 
     #[inline(always)]

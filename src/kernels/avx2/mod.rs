@@ -43,11 +43,44 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn words(self, words: &[u64; 8]) -> Self::Codes {
-        // SAFETY: the token; 2 x 32 bytes are read from an array of 64.
+    fn words(self, words: [u64; 8]) -> Self::Codes {
+        // Through memory it would be eight narrow stores and a wide load, which has to wait for them.
+        let [a, b, c, d, e, f, g, h] = words.map(|word| word as i64);
+        // SAFETY: the token.
+        unsafe { [_mm256_set_epi64x(d, c, b, a), _mm256_set_epi64x(h, g, f, e)] }
+    }
+
+    #[inline(always)]
+    fn repeat(self, bytes: &[u8; 16]) -> Self::Codes {
+        // SAFETY: the token; 16 bytes are read.
         unsafe {
-            let low = words.as_ptr().cast::<__m256i>();
-            [_mm256_loadu_si256(low), _mm256_loadu_si256(low.add(1))]
+            let bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128(bytes.as_ptr().cast()));
+            let first = _mm256_setr_epi32(
+                0,
+                0x0101_0101,
+                0x0202_0202,
+                0x0303_0303,
+                0x0404_0404,
+                0x0505_0505,
+                0x0606_0606,
+                0x0707_0707,
+            );
+            let second = _mm256_add_epi8(first, _mm256_set1_epi8(8));
+            [_mm256_shuffle_epi8(bytes, first), _mm256_shuffle_epi8(bytes, second)]
+        }
+    }
+
+    #[inline(always)]
+    fn nibbles_of_eights(self, bytes: &[u8; 32]) -> Self::Codes {
+        // SAFETY: the token; 32 bytes are read.
+        unsafe {
+            let bytes = _mm256_loadu_si256(bytes.as_ptr().cast());
+            let (shifts, mask) = (_mm256_setr_epi64x(0, 4, 0, 4), _mm256_set1_epi8(15));
+            let (low, high) = (_mm256_permute4x64_epi64::<0x50>(bytes), _mm256_permute4x64_epi64::<0xfa>(bytes));
+            [
+                _mm256_and_si256(_mm256_srlv_epi64(low, shifts), mask),
+                _mm256_and_si256(_mm256_srlv_epi64(high, shifts), mask),
+            ]
         }
     }
 
@@ -175,12 +208,9 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn groups_twice(self, bytes: u64) -> Self::Groups {
+    fn interleave(self, even: u64, odd: u64) -> Self::Groups {
         // SAFETY: the token.
-        unsafe {
-            let bytes = _mm_cvtsi64_si128(bytes as i64);
-            _mm_unpacklo_epi8(bytes, bytes)
-        }
+        unsafe { _mm_unpacklo_epi8(_mm_cvtsi64_si128(even as i64), _mm_cvtsi64_si128(odd as i64)) }
     }
 
     #[inline(always)]

@@ -42,9 +42,31 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn words(self, words: &[u64; 8]) -> Self::Codes {
-        // SAFETY: the token; 64 bytes are read.
-        unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
+    fn words(self, words: [u64; 8]) -> Self::Codes {
+        // Through memory it would be eight narrow stores and a wide load, which has to wait for them.
+        let [a, b, c, d, e, f, g, h] = words.map(|word| word as i64);
+        // SAFETY: the token.
+        unsafe { _mm512_set_epi64(h, g, f, e, d, c, b, a) }
+    }
+
+    #[inline(always)]
+    fn repeat(self, bytes: &[u8; 16]) -> Self::Codes {
+        // SAFETY: the token; 16 bytes are read.
+        unsafe {
+            let words = _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()));
+            _mm512_shuffle_epi8(words, _mm512_set4_epi32(0x0c0c_0c0c, 0x0808_0808, 0x0404_0404, 0))
+        }
+    }
+
+    #[inline(always)]
+    fn nibbles_of_eights(self, bytes: &[u8; 32]) -> Self::Codes {
+        // SAFETY: the token; 32 bytes are read.
+        unsafe {
+            let bytes = _mm512_castsi256_si512(_mm256_loadu_si256(bytes.as_ptr().cast()));
+            let twice = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 0, 1, 1, 2, 2, 3, 3), bytes);
+            let shifted = _mm512_srlv_epi64(twice, _mm512_setr_epi64(0, 4, 0, 4, 0, 4, 0, 4));
+            _mm512_and_si512(shifted, _mm512_set1_epi8(15))
+        }
     }
 
     #[inline(always)]
@@ -161,12 +183,9 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn groups_twice(self, bytes: u64) -> Self::Groups {
+    fn interleave(self, even: u64, odd: u64) -> Self::Groups {
         // SAFETY: the token.
-        unsafe {
-            let bytes = _mm_cvtsi64_si128(bytes as i64);
-            _mm_unpacklo_epi8(bytes, bytes)
-        }
+        unsafe { _mm_unpacklo_epi8(_mm_cvtsi64_si128(even as i64), _mm_cvtsi64_si128(odd as i64)) }
     }
 
     #[inline(always)]
