@@ -33,6 +33,7 @@ static bytes model(void) {
 static int use_everything(const char *path, const bytes *raw, const float *x, float *y) {
     gguffuse_file *file = NULL, *memory = NULL;
     gguffuse_context *context = NULL;
+    gguffuse_writer *writer = NULL;
     gguffuse_context_options options;
     struct gguffuse_file_info info;
     struct gguffuse_tensor_info tensor;
@@ -78,6 +79,12 @@ static int use_everything(const char *path, const bytes *raw, const float *x, fl
     options.max_isa = "none";
     CHECK_STATUS(gguffuse_context_new(&options, &context), GGUFFUSE_ERROR_UNSUPPORTED_ISA);
     CHECK_OK(gguffuse_context_free(context));
+    CHECK_OK(gguffuse_writer_new(NULL, &writer));
+    CHECK_OK(gguffuse_writer_copy_metadata(writer, file, NULL));
+    CHECK_OK(gguffuse_writer_add_tensor(writer, "w", tensor.type, 2, tensor.dims, tensor.data, (size_t)tensor.size_bytes));
+    CHECK_OK(gguffuse_writer_write_file(writer, path)); /* the same bytes, over the mapped file */
+    CHECK_STATUS(gguffuse_writer_write_file(writer, "/nonexistent/file"), GGUFFUSE_ERROR_IO);
+    CHECK_OK(gguffuse_writer_free(writer));
     CHECK_OK(gguffuse_file_close(memory));
     CHECK_OK(gguffuse_file_close(file));
     CHECK_STATUS(gguffuse_file_close(file), GGUFFUSE_ERROR_INVALID_HANDLE);

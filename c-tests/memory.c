@@ -148,13 +148,103 @@ static int run(uint32_t threads, const char *max_isa) {
     return 0;
 }
 
+enum { STEPS = 47, LAST_SIZE = 4096 };
+
+/* Step number `n` of making a file; the last two write it. */
+static gguffuse_status step(gguffuse_writer *w, gguffuse_file *source, int n, const char *path, unsigned char *out) {
+    static const char *const strings[3] = {"a", "bc", "def"}, *const elements[1] = {"array"};
+    static const uint64_t dims[1] = {8};
+    char name[32];
+    size_t written;
+    snprintf(name, sizeof name, "number %d", n);
+    switch (n) {
+    case 0:
+        return gguffuse_writer_set_string(w, "string", "text", 4);
+    case 1:
+        return gguffuse_writer_set_array(w, "array", GGUFFUSE_METADATA_UINT8, "12345678", 8);
+    case 2:
+        return gguffuse_writer_set_string_array(w, "strings", strings, NULL, 3);
+    case 3:
+        return gguffuse_writer_set_nested_array(w, "nested", elements, 1);
+    case 4:
+        return gguffuse_writer_copy_metadata(w, source, NULL);
+    case STEPS - 2:
+        return gguffuse_writer_write_memory(w, out, LAST_SIZE, &written);
+    case STEPS - 1:
+        return gguffuse_writer_write_file(w, path);
+    default:
+        return n % 2 ? gguffuse_writer_set_u32(w, name, (uint32_t)n)
+                     : gguffuse_writer_add_tensor(w, name, GGUFFUSE_TYPE_I8, 1, dims, "12345678", 8);
+    }
+}
+
+/* Makes a file; `count` allocations fail, from number `first` on (-1: none). What fails is done again with memory. */
+static int write_everything(gguffuse_file *source, long first, long count, const char *path, unsigned char *out,
+                            long *refused) {
+    gguffuse_writer *w = NULL;
+    gguffuse_status status;
+    int n;
+    memset(out, 0, LAST_SIZE);
+    for (n = -1; n < STEPS; n++) {
+        failures = count;
+        __atomic_store_n(&countdown, first, __ATOMIC_RELAXED);
+        status = n < 0 ? gguffuse_writer_new(NULL, &w) : step(w, source, n, path, out);
+        first = __atomic_exchange_n(&countdown, -1, __ATOMIC_RELAXED);
+        if (status == GGUFFUSE_ERROR_OUT_OF_MEMORY) {
+            CHECK(strstr(last_error_text(), "memory"));
+            CHECK_OK(n < 0 ? gguffuse_writer_new(NULL, &w) : step(w, source, n, path, out));
+            first = -1;
+            ++*refused;
+        } else {
+            CHECK_STATUS(status, GGUFFUSE_OK);
+        }
+    }
+    CHECK_OK(gguffuse_writer_free(w));
+    return 0;
+}
+
+static int run_writing(const char *directory) {
+    static unsigned char expected[LAST_SIZE], out[LAST_SIZE], again[LAST_SIZE];
+    builder b = new_builder();
+    bytes raw;
+    gguffuse_file *source = NULL;
+    char path[300];
+    long first, refused = 0;
+    FILE *in;
+    snprintf(path, sizeof path, "%.250s/memory.gguf", directory);
+    add_key(&b, "copied", GGUFFUSE_METADATA_STRING);
+    put_string(&b.metadata, "text");
+    add_key(&b, "string", GGUFFUSE_METADATA_STRING);
+    put_string(&b.metadata, "another");
+    raw = finish(&b, NULL);
+    CHECK_OK(gguffuse_file_open_memory(raw.data, raw.size, NULL, &source));
+    RUN(write_everything(source, -1, 0, path, expected, &refused));
+    CHECK(refused == 0);
+    for (first = 0; first < 200; first++) {
+        RUN(write_everything(source, first, first % 2 ? 1 : 1000000, path, out, &refused));
+        CHECK(memcmp(out, expected, LAST_SIZE) == 0);
+        memset(again, 0, sizeof again);
+        in = fopen(path, "rb");
+        CHECK(in && fread(again, 1, LAST_SIZE, in) > 1000 && fclose(in) == 0);
+        CHECK(memcmp(again, expected, LAST_SIZE) == 0);
+    }
+    CHECK(refused > 50 && refused < 200); /* the last ones had all that they asked for */
+    CHECK(remove(path) == 0);
+    CHECK_OK(gguffuse_file_close(source));
+    free(raw.data);
+    return 0;
+}
+
 /* A second argument: "pool", with a thread pool; "environment", with the level capped by the environment variable instead
- * of by the context's option. */
+ * of by the context's option; "writing", files instead of products. */
 int main(int argc, char **argv) {
     const char *cap = getenv("GGUFFUSE_MAX_ISA");
     char level[32];
     if (argc > 2 && strcmp(argv[2], "environment") == 0) {
         return run(1, NULL);
+    }
+    if (argc > 2 && strcmp(argv[2], "writing") == 0) {
+        return run_writing(argv[1]);
     }
     CHECK(argc <= 2 || strcmp(argv[2], "pool") == 0);
     if (cap) {

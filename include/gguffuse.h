@@ -108,7 +108,8 @@ enum gguffuse_status
    */
   GGUFFUSE_ERROR_OUT_OF_MEMORY = 16,
   /**
-   * Called from inside of a call of the same thread, as from a signal handler. Nothing has changed.
+   * Called from inside of a call of the same thread, as from a signal handler; or another thread's call is using the
+   * writer. Nothing has changed.
    */
   GGUFFUSE_ERROR_BUSY = 17,
   /**
@@ -250,6 +251,14 @@ typedef struct gguffuse_context gguffuse_context;
  * a lock. NULL, closed, or foreign handles give GGUFFUSE_ERROR_INVALID_HANDLE.
  */
 typedef struct gguffuse_file gguffuse_file;
+
+/**
+ * A GGUF file that is being made. A handle, not an address: it is never dereferenced. NULL, freed, or foreign handles
+ * give GGUFFUSE_ERROR_INVALID_HANDLE. Any thread may use it at any time without a lock; a call that meets another
+ * thread's call that changes the same writer, or that would change a writer that is being written, gives
+ * GGUFFUSE_ERROR_BUSY at once: no call waits for another.
+ */
+typedef struct gguffuse_writer gguffuse_writer;
 
 /**
  * How to open a file. Set struct_size to sizeof(gguffuse_open_options) and all else to 0, then what you need.
@@ -402,6 +411,25 @@ typedef struct gguffuse_context_options {
   const char *max_isa;
 } gguffuse_context_options;
 
+/**
+ * How to make a writer. Set struct_size to sizeof(gguffuse_writer_options) and all else to 0, then what you need.
+ */
+typedef struct gguffuse_writer_options {
+  /**
+   * sizeof(gguffuse_writer_options).
+   */
+  size_t struct_size;
+  /**
+   * GGUF version of the file, 2 or 3. 0: 3.
+   */
+  uint32_t version;
+  /**
+   * Alignment of the data section and of every tensor, in bytes: a power of two, written as the metadata entry
+   * general.alignment. 0: 32, without that entry.
+   */
+  uint32_t alignment;
+} gguffuse_writer_options;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -431,7 +459,7 @@ const char *gguffuse_status_name(int32_t status);
 
 /**
  * The text of the last call that failed on this thread: what was wrong, where, and why. Calls that succeed leave it
- * alone, and so does GGUFFUSE_ERROR_BUSY. Texts are shortened to 511 bytes of whole UTF-8 characters.
+ * alone, and so do calls from inside of a call. Texts are shortened to 511 bytes of whole UTF-8 characters.
  *
  * Copies at most `capacity` bytes to `buffer`, the terminating NUL included, and returns the size that is needed for
  * all of it, NUL included: 1 when no call has failed yet. A text that doesn't fit is cut, at a whole character, and
@@ -838,6 +866,205 @@ gguffuse_status gguffuse_quantize_with(struct gguffuse_context *context,
                                        const float *importance,
                                        void *out,
                                        size_t out_bytes);
+
+/**
+ * Makes a writer of a file without metadata and tensors. `options`: NULL for defaults. `out`: receives the handle, on
+ * success only; give it back with gguffuse_writer_free.
+ *
+ * Entries and tensors are written in the order in which they were added. A call that fails leaves the writer as it was.
+ *
+ * Errors: GGUFFUSE_ERROR_UNSUPPORTED_VERSION, _INVALID_ARGUMENT (options, alignment), _NULL_ARGUMENT, _MISALIGNED,
+ * _OUT_OF_MEMORY.
+ */
+gguffuse_status gguffuse_writer_new(const struct gguffuse_writer_options *options,
+                                    struct gguffuse_writer **out);
+
+/**
+ * Frees a writer, written or not. Returns at once: calls of other threads that are using it finish, and its memory goes
+ * with the last of them.
+ *
+ * NULL is OK. A writer that is freed already gives GGUFFUSE_ERROR_INVALID_HANDLE.
+ */
+gguffuse_status gguffuse_writer_free(struct gguffuse_writer *writer);
+
+/**
+ * Adds a tensor. The data is borrowed, not copied: the library reads it whenever the file is written, so it must stay
+ * there until the writer is freed and all calls that use it have returned. It may be the data of a tensor of an open
+ * file (gguffuse_tensor_info), which then must stay open as long.
+ *
+ * `name`: NUL-terminated UTF-8 of at most 64 bytes. `type`: ggml's number. `dims`: `n_dims` dimensions, 0 to 4, the
+ * fastest first (k, then n); NULL is allowed for none. `data`: `size` bytes at any alignment, exactly what type and
+ * dimensions make: gguffuse_row_size of dims[0], times all other dimensions; NULL is allowed for none.
+ *
+ * Errors: GGUFFUSE_ERROR_INVALID_ARGUMENT (name, a name that is there already, n_dims), _UNSUPPORTED_TYPE, _SHAPE (rows
+ * that aren't whole blocks, or another size), _INVALID_HANDLE, _NULL_ARGUMENT, _MISALIGNED (dims), _BUSY,
+ * _OUT_OF_MEMORY.
+ */
+gguffuse_status gguffuse_writer_add_tensor(struct gguffuse_writer *writer,
+                                           const char *name,
+                                           uint32_t type,
+                                           uint32_t n_dims,
+                                           const uint64_t *dims,
+                                           const void *data,
+                                           size_t size);
+
+/**
+ * The size in bytes of the file as it would be written now.
+ *
+ * Errors: GGUFFUSE_ERROR_LIMIT (metadata of 4 GiB or more, which isn't read), _SHAPE (2^64 bytes or more),
+ * _INVALID_HANDLE, _NULL_ARGUMENT, _MISALIGNED, _BUSY.
+ */
+gguffuse_status gguffuse_writer_size(struct gguffuse_writer *writer, uint64_t *bytes);
+
+/**
+ * Writes the file to the start of `buffer`, which has room for `capacity` bytes, and its size to `written`. Bytes past
+ * the file are not touched. The writer stays as it is: it may be added to and written again.
+ *
+ * Errors, nothing is written: GGUFFUSE_ERROR_BUFFER_TOO_SMALL (gguffuse_writer_size tells the size), _ALIASING (the
+ * buffer overlaps a tensor's data), _OUT_OF_MEMORY, and those of gguffuse_writer_size.
+ */
+gguffuse_status gguffuse_writer_write_memory(struct gguffuse_writer *writer,
+                                             void *buffer,
+                                             size_t capacity,
+                                             size_t *written);
+
+/**
+ * Writes the file at `path` (NUL-terminated, in the file system's encoding). It is written under another name in the
+ * same directory, brought to the disk, and then renamed: whatever goes wrong, `path` is what it was before or the whole
+ * file. A file that was there is replaced, and stays whole for those who have it open: a file may be edited by copying
+ * its metadata and tensors and writing it under its own name. The writer stays as it is.
+ *
+ * Errors: GGUFFUSE_ERROR_IO, _INVALID_ARGUMENT (something other than a regular file is at path: a directory, a device, a
+ * symbolic link), _OUT_OF_MEMORY, and those of gguffuse_writer_size.
+ */
+gguffuse_status gguffuse_writer_write_file(struct gguffuse_writer *writer,
+                                           const char *path);
+
+/**
+ * Sets metadata entry `key` (NUL-terminated UTF-8 of 1 to 65535 bytes) to a value of type GGUFFUSE_METADATA_UINT8: a new
+ * entry, or another value, of any type, for a key that is there, which keeps its place.
+ *
+ * Errors of all functions that set metadata: GGUFFUSE_ERROR_INVALID_ARGUMENT (key; or general.alignment, which sets the
+ * alignment, is no UINT32 that is a power of two), _INVALID_HANDLE, _NULL_ARGUMENT, _MISALIGNED, _BUSY, _OUT_OF_MEMORY.
+ */
+gguffuse_status gguffuse_writer_set_u8(struct gguffuse_writer *writer,
+                                       const char *key,
+                                       uint8_t value);
+
+/**
+ * Like gguffuse_writer_set_u8 for a value of type GGUFFUSE_METADATA_INT8.
+ */
+gguffuse_status gguffuse_writer_set_i8(struct gguffuse_writer *writer, const char *key, int8_t value);
+
+/**
+ * Like gguffuse_writer_set_u8 for a value of type GGUFFUSE_METADATA_UINT16.
+ */
+gguffuse_status gguffuse_writer_set_u16(struct gguffuse_writer *writer, const char *key, uint16_t value);
+
+/**
+ * Like gguffuse_writer_set_u8 for a value of type GGUFFUSE_METADATA_INT16.
+ */
+gguffuse_status gguffuse_writer_set_i16(struct gguffuse_writer *writer, const char *key, int16_t value);
+
+/**
+ * Like gguffuse_writer_set_u8 for a value of type GGUFFUSE_METADATA_UINT32. general.alignment is one.
+ */
+gguffuse_status gguffuse_writer_set_u32(struct gguffuse_writer *writer, const char *key, uint32_t value);
+
+/**
+ * Like gguffuse_writer_set_u8 for a value of type GGUFFUSE_METADATA_INT32.
+ */
+gguffuse_status gguffuse_writer_set_i32(struct gguffuse_writer *writer, const char *key, int32_t value);
+
+/**
+ * Like gguffuse_writer_set_u8 for a value of type GGUFFUSE_METADATA_UINT64.
+ */
+gguffuse_status gguffuse_writer_set_u64(struct gguffuse_writer *writer, const char *key, uint64_t value);
+
+/**
+ * Like gguffuse_writer_set_u8 for a value of type GGUFFUSE_METADATA_INT64.
+ */
+gguffuse_status gguffuse_writer_set_i64(struct gguffuse_writer *writer, const char *key, int64_t value);
+
+/**
+ * Like gguffuse_writer_set_u8 for a value of type GGUFFUSE_METADATA_FLOAT32.
+ */
+gguffuse_status gguffuse_writer_set_f32(struct gguffuse_writer *writer, const char *key, float value);
+
+/**
+ * Like gguffuse_writer_set_u8 for a value of type GGUFFUSE_METADATA_FLOAT64.
+ */
+gguffuse_status gguffuse_writer_set_f64(struct gguffuse_writer *writer, const char *key, double value);
+
+/**
+ * Like gguffuse_writer_set_u8 for a value of type GGUFFUSE_METADATA_BOOL. A bool that is neither 0 nor 1, as only
+ * languages other than C can pass, is a GGUFFUSE_ERROR_INVALID_ARGUMENT.
+ */
+gguffuse_status gguffuse_writer_set_bool(struct gguffuse_writer *writer,
+                                         const char *key,
+                                         bool value);
+
+/**
+ * Like gguffuse_writer_set_u8 for a value of type GGUFFUSE_METADATA_STRING: `length` bytes, which may hold NUL and need
+ * not be UTF-8; copied.
+ */
+gguffuse_status gguffuse_writer_set_string(struct gguffuse_writer *writer,
+                                           const char *key,
+                                           const char *string,
+                                           size_t length);
+
+/**
+ * Like gguffuse_writer_set_u8 for an array of `count` elements of a type of fixed size: any GGUFFUSE_METADATA_* but
+ * _STRING and _ARRAY. `data`: the elements as gguffuse_metadata_array_data gives them, little-endian and at any
+ * alignment; copied.
+ *
+ * Further errors: GGUFFUSE_ERROR_INVALID_ARGUMENT (element_type, or a bool that is neither 0 nor 1).
+ */
+gguffuse_status gguffuse_writer_set_array(struct gguffuse_writer *writer,
+                                          const char *key,
+                                          uint32_t element_type,
+                                          const void *data,
+                                          size_t count);
+
+/**
+ * Like gguffuse_writer_set_u8 for an array of `count` strings; copied. `lengths`: their lengths in bytes, or NULL where
+ * all of them end with NUL.
+ */
+gguffuse_status gguffuse_writer_set_string_array(struct gguffuse_writer *writer,
+                                                 const char *key,
+                                                 const char *const *strings,
+                                                 const size_t *lengths,
+                                                 size_t count);
+
+/**
+ * Makes one array of `count` arrays that were set before, of any types: `element_keys` are their keys, in order. Those
+ * entries are removed. Arrays may lie 4 deep within each other, the outermost included.
+ *
+ * Further errors: GGUFFUSE_ERROR_NOT_FOUND (an element's key), _INVALID_ARGUMENT (an element is no array or is named
+ * twice, or arrays then lie too deep).
+ */
+gguffuse_status gguffuse_writer_set_nested_array(struct gguffuse_writer *writer,
+                                                 const char *key,
+                                                 const char *const *element_keys,
+                                                 size_t count);
+
+/**
+ * Sets metadata entry `key` to the value that it has in `file`, of whatever type; or, with `key` NULL, all entries that
+ * the file has, so that its alignment is taken over where it declares one. Nothing of the file is needed afterwards.
+ *
+ * Further errors: GGUFFUSE_ERROR_NOT_FOUND (the file has no such key).
+ */
+gguffuse_status gguffuse_writer_copy_metadata(struct gguffuse_writer *writer,
+                                              struct gguffuse_file *file,
+                                              const char *key);
+
+/**
+ * Removes metadata entry `key`. Without general.alignment, the alignment is 32.
+ *
+ * Errors: GGUFFUSE_ERROR_NOT_FOUND, _INVALID_ARGUMENT (key isn't UTF-8), _INVALID_HANDLE, _NULL_ARGUMENT, _BUSY.
+ */
+gguffuse_status gguffuse_writer_remove_metadata(struct gguffuse_writer *writer,
+                                                const char *key);
 
 #ifdef __cplusplus
 }  // extern "C"

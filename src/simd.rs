@@ -46,7 +46,16 @@ pub trait Simd: Copy {
     /// 64 bytes.
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes;
     /// The bytes of eight words, lowest first.
-    fn words(self, words: [u64; 8]) -> Self::Codes;
+    fn words(self, words: [&u64; 8]) -> Self::Codes;
+    /// The bytes of sixteen words, lowest first.
+    fn short_words(self, words: [&u32; 16]) -> Self::Codes;
+    /// The bytes of 16 words of a table, lowest first: of those at `low[i]`, plus 256 where bit `i` of `high` is set, modulo
+    /// `N`, a power of two.
+    fn gather<const N: usize>(self, table: &[u32; N], low: &[u8; 16], high: u16) -> Self::Codes;
+    /// `offset + code`, or `offset - code` in the columns whose bit is set.
+    fn add_signed(self, codes: Self::Codes, negative: u64, offset: u8) -> Self::Codes;
+    /// 28 bits of each of two words as bytes of 7.
+    fn sevens(self, first: u32, second: u32) -> u64;
     /// Each of 16 bytes four times.
     fn repeat(self, bytes: &[u8; 16]) -> Self::Codes;
     /// The low nibbles of 8 bytes, their high nibbles, and the same of the other three eights.
@@ -82,6 +91,8 @@ pub trait Simd: Copy {
     fn bits(self, bits: u64) -> Self::Codes;
     /// Integer scales of the 16 groups.
     fn groups(self, scales: [i8; 16]) -> Self::Groups;
+    /// Groups 0 to 7 from the bytes of one word, 8 to 15 from those of another.
+    fn concatenate(self, low: u64, high: u64) -> Self::Groups;
     /// Groups 0, 2, .. 14 from the bytes of one word, 1, 3, .. 15 from those of another.
     fn interleave(self, even: u64, odd: u64) -> Self::Groups;
     /// Groups `0 0 1 1 .. 7 7` from the eight bytes of a word: a scale per 32 columns as scales per 16.
@@ -95,6 +106,12 @@ pub trait Simd: Copy {
     fn group_floats(self, groups: Self::Groups) -> Self::Floats;
     /// An IEEE half as f32.
     fn f16(self, bits: [u8; 2]) -> f32;
+    /// Eight IEEE halves as f32, each twice: a scale per 32 columns as scales per 16.
+    fn f16_twice(self, halves: [u16; 8]) -> Self::Floats;
+    /// Eight floats, each twice.
+    fn floats_twice(self, values: [f32; 8]) -> Self::Floats;
+    /// 16 IEEE halves, four in a word, as f32.
+    fn f16_words(self, halves: [u64; 4]) -> Self::Floats;
     /// 16 IEEE halves as f32.
     fn f16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats;
     /// 16 bfloat16 as f32.

@@ -103,7 +103,7 @@ macro_rules! programs {
     };
 }
 
-programs! { offsets matmul metadata status nulls handles manners memory validate }
+programs! { offsets matmul metadata status nulls handles manners memory validate writer writer_misuse }
 
 #[test]
 fn memory_with_a_thread_pool() {
@@ -113,4 +113,9 @@ fn memory_with_a_thread_pool() {
 #[test]
 fn memory_with_the_environment() {
     test("memory", &["environment"]);
+}
+
+#[test]
+fn memory_while_writing() {
+    test("memory", &["writing"]);
 }

@@ -43,16 +43,6 @@ pub(crate) const fn even_signs(seven: u32) -> u8 {
     seven | ((seven.count_ones() as u8 & 1) << 7)
 }
 
-/// [`even_signs`] of eight fields: 4 x 7 bits from the lowest of each word.
-#[inline(always)]
-pub(super) const fn even_signs_of_64(first: u32, second: u32) -> u64 {
-    // The fields 7 bits apart move to bytes, a step of twice the width at a time.
-    let words = (first as u64 & 0x0fff_ffff) | (second as u64 & 0x0fff_ffff) << 32;
-    let pairs = (words & 0x0000_3fff_0000_3fff) | (words & 0x0fff_c000_0fff_c000) << 2;
-    let sevens = (pairs & 0x007f_007f_007f_007f) | (pairs & 0x3f80_3f80_3f80_3f80) << 1;
-    with_parity(sevens)
-}
-
 /// Eight bytes of seven signs, each with the eighth that makes the number of minus signs even.
 #[inline(always)]
 pub(super) const fn with_parity(sevens: u64) -> u64 {
@@ -86,17 +76,9 @@ pub(super) fn odd_scales<S: Simd>(s: S, nibbles: [u8; 8]) -> S::Groups {
     s.interleave(((nibbles << 1) & (30 * ONES)) + ONES, ((nibbles >> 3) & (30 * ONES)) + ONES)
 }
 
-/// 64 magnitudes with their signs, as codes: `offset` is added, so that none is negative.
-#[inline(always)]
-pub(super) fn signed_codes<S: Simd>(s: S, points: [u64; 8], signs: u64, offset: u8) -> S::Codes {
-    let magnitudes = s.words(points);
-    let negative = s.bits(signs);
-    s.add(s.sub(s.xor(magnitudes, negative), negative), s.splat_codes(offset))
-}
-
 /// 64 points of IQ1 with their shifts, as codes: `8 * point + 9`, one more or, where the bit of `negative` is set, one less.
 #[inline(always)]
-pub(super) fn shifted_codes<S: Simd>(s: S, points: [u64; 8], negative: u64) -> S::Codes {
+pub(super) fn shifted_codes<S: Simd>(s: S, points: [&u64; 8], negative: u64) -> S::Codes {
     let points = s.words(points);
     let twice = s.add(points, points);
     let four = s.add(twice, twice);

@@ -12,7 +12,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ1S, shifted_codes, write_shifted};
+use super::grids::{IQ1S, shifted_codes, wide_bytes, write_shifted};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
@@ -66,14 +66,16 @@ impl Affine for Iq1M {
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
         let block = &chunk[0];
-        let (mut points, mut negative) = ([0; 8], 0);
-        for (l, point) in points.iter_mut().enumerate() {
-            let index = 8 * quarter + l;
-            let high = block.high[index / 2] >> (index % 2 * 4);
-            *point = IQ1S[usize::from(block.low[index]) | usize::from(high & 7) << 8];
-            negative |= (u64::from(high >> 3 & 1) * 255) << (8 * l);
-        }
-        shifted_codes(s, points, negative)
+        let point = |l: usize| {
+            let high = block.high[4 * quarter + l / 2] >> (l % 2 * 4);
+            &IQ1S[usize::from(block.low[8 * quarter + l]) | usize::from(high & 7) << 8]
+        };
+        let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
+        // Bits 3, 7, .. of the nibbles, a byte each.
+        let nibbles = u32::from_le_bytes(block.high.as_chunks().0[quarter]);
+        let wide = wide_bytes(nibbles);
+        let bits = (wide >> 3 | wide << 1) & 0x0101_0101_0101_0101;
+        shifted_codes(s, points, bits * 255)
     }
 
     #[inline(always)]

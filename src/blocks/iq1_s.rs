@@ -56,14 +56,14 @@ impl Affine for Iq1S {
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        let (mut points, mut negative) = ([0; 8], 0);
-        for half in 0..2 {
-            let (low, high) = (chunk[0].low[2 * quarter + half], u16::from_le_bytes(chunk[0].high[2 * quarter + half]));
-            for l in 0..4 {
-                points[4 * half + l] = IQ1S[usize::from(low[l]) | usize::from(high >> (3 * l) & 7) << 8];
-            }
-            negative |= (u64::from(high >> 15) * 0xffff_ffff) << (32 * half);
-        }
+        let high = |l: usize| u16::from_le_bytes(chunk[0].high[2 * quarter + l / 4]);
+        let point = |l: usize| {
+            let low = chunk[0].low[2 * quarter + l / 4][l % 4];
+            &IQ1S[usize::from(low) | usize::from(high(l) >> (3 * (l % 4)) & 7) << 8]
+        };
+        let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
+        let negative = |l: usize| u64::from(high(l) >> 15) * 0xffff_ffff;
+        let negative = negative(0) | negative(4) << 32;
         shifted_codes(s, points, negative)
     }
 

@@ -12,7 +12,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2S, odd_scales, signed_codes, wide_bytes, write_signed};
+use super::grids::{IQ2S, odd_scales, wide_bytes, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
@@ -64,18 +64,18 @@ impl Affine for Iq2S {
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        let mut points = [0; 8];
-        for half in 0..2 {
+        // The indices of 32 weights in 16 bits each.
+        let indices = |half: usize| {
             let low = wide_bytes(u32::from_le_bytes(chunk[0].low.as_chunks().0[2 * quarter + half]));
             let high = u64::from(chunk[0].high[2 * quarter + half]);
             let high = (high | high << 28) & 0x0000_000f_0000_000f;
-            let high = (high | high << 14) & 0x0003_0003_0003_0003;
-            for l in 0..4 {
-                points[4 * half + l] = IQ2S[((low | high << 8) >> (16 * l) & 1023) as usize];
-            }
-        }
+            low | ((high | high << 14) & 0x0003_0003_0003_0003) << 8
+        };
+        let indices = [indices(0), indices(1)];
+        let point = |l: usize| &IQ2S[(indices[l / 4] >> (16 * (l % 4)) & 1023) as usize];
+        let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
         let signs = u64::from_le_bytes(chunk[0].signs.as_chunks::<8>().0[quarter]);
-        signed_codes(s, points, signs, 43)
+        s.add_signed(s.words(points), signs, 43)
     }
 
     #[inline(always)]

@@ -11,7 +11,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2XS, even_signs, low_bytes, odd_scales, signed_codes, with_parity, write_signed};
+use super::grids::{IQ2XS, even_signs, low_bytes, odd_scales, with_parity, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
@@ -55,11 +55,18 @@ impl Affine for Iq2Xs {
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
         let points: &[[u8; 2]; 8] = &chunk[0].points.as_chunks().0[quarter];
-        let points = points.map(u16::from_le_bytes);
-        let word = |four: &[u16]| four.iter().rev().fold(0, |word, point| word << 16 | u64::from(*point));
-        let signs = low_bytes(word(&points[..4]) >> 9 & 0x007f_007f_007f_007f)
-            | low_bytes(word(&points[4..]) >> 9 & 0x007f_007f_007f_007f) << 32;
-        signed_codes(s, points.map(|point| IQ2XS[usize::from(point & 511)]), with_parity(signs), 43)
+        let point = |l: usize| u16::from_le_bytes(points[l]);
+        let word = |l: usize| {
+            u64::from(point(l))
+                | u64::from(point(l + 1)) << 16
+                | u64::from(point(l + 2)) << 32
+                | u64::from(point(l + 3)) << 48
+        };
+        let signs =
+            low_bytes(word(0) >> 9 & 0x007f_007f_007f_007f) | low_bytes(word(4) >> 9 & 0x007f_007f_007f_007f) << 32;
+        let point = |l: usize| &IQ2XS[usize::from(point(l) & 511)];
+        let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
+        s.add_signed(s.words(points), with_parity(signs), 43)
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2XXS, even_signs, even_signs_of_64, signed_codes, write_signed};
+use super::grids::{IQ2XXS, even_signs, with_parity, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
@@ -56,10 +56,11 @@ impl Affine for Iq2Xxs {
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        let groups = [chunk[0].groups[2 * quarter], chunk[0].groups[2 * quarter + 1]];
-        let points = std::array::from_fn(|l| IQ2XXS[usize::from(groups[l / 4][l % 4])]);
-        let [first, second] = groups.map(|[.., a, b, c, d]| u32::from_le_bytes([a, b, c, d]));
-        signed_codes(s, points, even_signs_of_64(first, second), 43)
+        let groups = &chunk[0].groups.as_chunks::<2>().0[quarter];
+        let point = |l: usize| &IQ2XXS[usize::from(groups[l / 4][l % 4])];
+        let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
+        let [first, second] = [&groups[0], &groups[1]].map(|[.., a, b, c, d]| u32::from_le_bytes([*a, *b, *c, *d]));
+        s.add_signed(s.words(points), with_parity(s.sevens(first, second)), 43)
     }
 
     #[inline(always)]

@@ -11,7 +11,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ3XXS, even_signs, even_signs_of_64, join, signed_codes, write_signed};
+use super::grids::{IQ3XXS, even_signs, join, with_parity, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
@@ -57,12 +57,12 @@ impl Affine for Iq3Xxs {
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
         let block = &chunk[0];
-        let points = std::array::from_fn(|l| {
-            let [first, second] = block.indices[2 * quarter + l / 4][l % 4].map(|index| IQ3XXS[usize::from(index)]);
-            join(first, second)
-        });
+        // Faster than a gather (15 against 10 G weights/s at the AVX-512 level of a Zen 5).
+        let indices: &[u8; 16] = &block.indices.as_flattened().as_flattened().as_chunks().0[quarter];
+        let magnitudes = s.short_words(indices.map(|index| &IQ3XXS[usize::from(index)]));
         let signs = |g: usize| u32::from_le_bytes(block.signs[g]);
-        signed_codes(s, points, even_signs_of_64(signs(2 * quarter), signs(2 * quarter + 1)), 62)
+        let signs = with_parity(s.sevens(signs(2 * quarter), signs(2 * quarter + 1)));
+        s.add_signed(magnitudes, signs, 62)
     }
 
     #[inline(always)]

@@ -12,6 +12,7 @@
 
 use super::check::finite;
 use super::fit::inverse;
+use super::grids::wide_bytes;
 use super::iq4_nl::{CODES, LEVELS, codes, fit, write};
 use super::levels::squared_error;
 use super::scale::Normal;
@@ -113,7 +114,14 @@ impl Affine for Iq4Xs {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let scales = std::array::from_fn(|g| chunk[0].scale(g / 2));
-        Scaling::integer_offset(s, 128.0, s.f16(chunk[0].d), s.groups(scales))
+        // Four bytes of two nibbles and 16 bits of eight pairs, to eight bytes; then less 32, in bytes that cannot carry.
+        let low = wide_bytes(u32::from_le_bytes(chunk[0].low));
+        let low = (low | low << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        let high = u64::from(u16::from_le_bytes(chunk[0].high));
+        let high = (high | high << 24) & 0x0000_00ff_0000_00ff;
+        let high = (high | high << 12) & 0x000f_000f_000f_000f;
+        let high = (high | high << 6) & 0x0303_0303_0303_0303;
+        let scales = ((low | high << 4) + 0x6060_6060_6060_6060) ^ 0x8080_8080_8080_8080;
+        Scaling::integer_offset(s, 128.0, s.f16(chunk[0].d), s.groups_twice(scales))
     }
 }

@@ -387,7 +387,8 @@ impl<S: Simd> Scaling<S> {
 /// One half of each of a chunk's eight blocks of 32 weights, as floats per group of 16.
 #[inline(always)]
 pub(crate) fn halves<B: Block, S: Simd>(s: S, chunk: &[B], half: impl Fn(&B) -> [u8; 2]) -> S::Floats {
-    s.f16_floats(&std::array::from_fn(|g| half(&chunk[g / 2])))
+    let of = |block: usize| u16::from_le_bytes(half(&chunk[block]));
+    s.f16_twice([of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7)])
 }
 
 /// Views `bytes` as blocks. Bytes that do not fill a block are left out.

@@ -71,7 +71,8 @@ impl Affine for Mxfp4 {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let scales: [f32; 16] = std::array::from_fn(|g| e8m0_half(chunk[g / 2].e));
-        Scaling::offset(s, 12.0, s.load_floats(&scales))
+        let scale = |block: usize| e8m0_half(chunk[block].e);
+        let scales = [scale(0), scale(1), scale(2), scale(3), scale(4), scale(5), scale(6), scale(7)];
+        Scaling::offset(s, 12.0, s.floats_twice(scales))
     }
 }

@@ -9,6 +9,7 @@
 //! The tensor's own scale, which NVFP4 files have besides, is another tensor.
 //! Source of the layout: ggml-common.h, ggml-quants.c and ggml-impl.h of ggml 0.21.0 (MIT).
 
+use super::grids::wide_bytes;
 use super::scale::{Normal, largest};
 use super::{Affine, Block, Quantizer, Scaling, TensorType, fp4};
 use crate::simd::Simd;
@@ -92,12 +93,15 @@ impl Affine for Nvfp4 {
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
         // The four bits of exponent and three of mantissa are a half's, with another bias.
-        let mut scales = [0; 16];
-        for (block, scales) in chunk.iter().zip(scales.as_chunks_mut::<4>().0) {
-            *scales = block.scales;
-        }
-        let half = |scale: u8| if scale & 127 == 127 { 0 } else { u16::from(scale & 127) << 7 };
-        let halves = scales.map(|scale| half(scale).to_le_bytes());
-        Scaling::offset(s, 12.0, s.mul(s.splat(128.0), s.f16_floats(&halves)))
+        // Four each in a word.
+        let halves = |block: &Self| {
+            let stored = wide_bytes(u32::from_le_bytes(block.scales));
+            let bits = (stored & 0x007f_007f_007f_007f) << 7;
+            // 127 (but not 255) stands for 0: adding 1 to it, and to no other, sets bit 7 anew.
+            let is_127 = ((stored + 0x0001_0001_0001_0001) & !stored) >> 7 & 0x0001_0001_0001_0001;
+            bits - is_127 * (127 << 7)
+        };
+        let halves = [halves(&chunk[0]), halves(&chunk[1]), halves(&chunk[2]), halves(&chunk[3])];
+        Scaling::offset(s, 12.0, s.mul(s.splat(128.0), s.f16_words(halves)))
     }
 }

@@ -104,7 +104,15 @@ impl Affine for Q3K {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let scales = s.groups(chunk[0].scales().map(|scale| scale as i8 - 32));
+        // The scales as words of eight, from nibbles and pairs of bits; then less 32, in bytes that cannot carry.
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = chunk[0].scales;
+        let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let high = u64::from(u32::from_le_bytes([i, j, k, l]));
+        let pairs = |bits: u64| (bits & 0x0303_0303 | (bits >> 2 & 0x0303_0303) << 32) << 4;
+        let scale = |nibbles: u64, pairs: u64| {
+            ((nibbles & 0x0f0f_0f0f_0f0f_0f0f | pairs) + 0x6060_6060_6060_6060) ^ 0x8080_8080_8080_8080
+        };
+        let scales = s.concatenate(scale(low, pairs(high)), scale(low >> 4, pairs(high >> 4)));
         Scaling::integer_offset(s, 4.0, s.f16(chunk[0].d), scales)
     }
 }

@@ -158,13 +158,13 @@ unsafe fn read_options(options: *const gguffuse_open_options) -> Result<gguf::Op
 }
 
 #[cfg(unix)]
-fn path_of(path: &CStr) -> Result<&Path> {
+pub(super) fn path_of(path: &CStr) -> Result<&Path> {
     use std::os::unix::ffi::OsStrExt;
     Ok(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())))
 }
 
 #[cfg(not(unix))]
-fn path_of(path: &CStr) -> Result<&Path> {
+pub(super) fn path_of(path: &CStr) -> Result<&Path> {
     let path = path.to_str();
     path.map(Path::new).map_err(|_| crate::error::error!(InvalidArgument, "path is not UTF-8"))
 }

@@ -1,9 +1,9 @@
 //! The C boundary: the only `extern "C"` of the library, and the source of `include/gguffuse.h`.
 //!
-//! One file per C noun (`file`, `tensor`, `metadata`, `types`, `context`, `matmul`, `weights`, `version`, `status`); what
-//! they share is in `arguments` (pointers and structs of the caller), `handles` (the handle table), `call` (what a call borrows from
-//! its thread) and this file. Nothing here computes: a function checks what only C can get wrong, calls Rust, and stores
-//! the answer.
+//! One file per C noun (`file`, `tensor`, `metadata`, `types`, `context`, `matmul`, `weights`, `writer` with
+//! `writer_metadata`, `version`, `status`); what they share is in `arguments` (pointers and structs of the caller),
+//! `handles` (the handle table), `call` (what a call borrows from its thread) and this file. Nothing here computes: a
+//! function checks what only C can get wrong, calls Rust, and stores the answer.
 //!
 //! # The contract
 //! - Every fallible function is `guard(|| ...)`: it returns a status, a panic becomes `GGUFFUSE_ERROR_INTERNAL`, and the
@@ -39,6 +39,8 @@ mod tensor;
 mod types;
 mod version;
 mod weights;
+mod writer;
+mod writer_metadata;
 
 use crate::error::{Error, Result};
 use call::Call;
@@ -56,7 +58,7 @@ fn guard_or<T>(failed: impl FnOnce(&Error) -> T, body: impl FnOnce() -> Result<T
         return failed(&Error::Busy("called from inside of a call of the same thread"));
     };
     // Unwind safety: what a panicking body leaves half done are its own locals; files never change after they are
-    // opened, contexts answer for themselves, and the handle table isn't touched by code that can panic.
+    // opened, contexts answer for themselves, writers are poisoned, and the handle table isn't touched by code that can panic.
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(value)) => value,
         Ok(Err(error)) => {

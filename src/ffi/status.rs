@@ -43,7 +43,8 @@ pub enum gguffuse_status {
     GGUFFUSE_ERROR_MISALIGNED = 15,
     /// Memory could not be allocated. Nothing has changed.
     GGUFFUSE_ERROR_OUT_OF_MEMORY = 16,
-    /// Called from inside of a call of the same thread, as from a signal handler. Nothing has changed.
+    /// Called from inside of a call of the same thread, as from a signal handler; or another thread's call is using the
+    /// writer. Nothing has changed.
     GGUFFUSE_ERROR_BUSY = 17,
     /// A bug in this library, caught. Please report the text of gguffuse_last_error.
     GGUFFUSE_ERROR_INTERNAL = 18,
@@ -113,7 +114,7 @@ pub extern "C" fn gguffuse_status_name(status: i32) -> *const c_char {
 }
 
 /// The text of the last call that failed on this thread: what was wrong, where, and why. Calls that succeed leave it
-/// alone, and so does GGUFFUSE_ERROR_BUSY. Texts are shortened to 511 bytes of whole UTF-8 characters.
+/// alone, and so do calls from inside of a call. Texts are shortened to 511 bytes of whole UTF-8 characters.
 ///
 /// Copies at most `capacity` bytes to `buffer`, the terminating NUL included, and returns the size that is needed for
 /// all of it, NUL included: 1 when no call has failed yet. A text that doesn't fit is cut, at a whole character, and

@@ -19,7 +19,7 @@ const FIRST_READ: u64 = 32 << 10;
 /// The most that is read ahead: what is walked next should still lie in the cache.
 const LARGEST_READ_AHEAD: u64 = 256 << 10;
 /// Positions are kept as u32.
-const HARD_LIMIT: u64 = u32::MAX as u64 - 1;
+pub(super) const HARD_LIMIT: u64 = u32::MAX as u64 - 1;
 
 /// What is being read; for messages.
 #[derive(Clone, Copy)]

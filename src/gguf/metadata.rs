@@ -13,7 +13,8 @@ pub(super) const LONGEST_KEY: u64 = 65_535;
 pub(super) const SMALLEST_ENTRY: u64 = 13;
 /// The key of the alignment of the data section and of every tensor.
 pub(super) const ALIGNMENT_KEY: &str = "general.alignment";
-const DEFAULT_ALIGNMENT: u32 = 32;
+/// The alignment of files that do not declare one.
+pub(super) const DEFAULT_ALIGNMENT: u32 = 32;
 
 /// Where the checkpoints of an array begin. Only outermost arrays of strings or arrays have such.
 #[derive(Clone, Copy)]

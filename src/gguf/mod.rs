@@ -2,7 +2,7 @@
 //!
 //! [`File`] opens a file: the metadata and the tensor directory are walked and checked once, in a private copy
 //! (`cursor`, `metadata`, `tensor`, `names`), then everything is read from that copy on demand (`value`). [`Writer`]
-//! makes files.
+//! makes files: it collects (`writer`, `encode`), lays out (`output`) and puts in place (`replace`).
 //!
 //! Nothing here trusts a file: no allocation follows a declared size before it is known to lie inside of the file, the
 //! heap stays under 4 times the metadata plus 64 KiB, and no input makes this code panic.
@@ -16,16 +16,20 @@
 
 mod copy;
 mod cursor;
+mod encode;
 mod metadata;
 mod names;
+mod output;
+mod replace;
 mod source;
 mod tensor;
 mod value;
 mod writer;
 
+pub use encode::{ArrayInput, ValueInput};
 pub use tensor::Tensor;
 pub use value::{Array, Elements, Str, Value, ValueType};
-pub use writer::{ArrayInput, ValueInput, Writer};
+pub use writer::Writer;
 
 use crate::error::{Error, Result, error};
 use copy::PrivateCopy;

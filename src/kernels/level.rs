@@ -107,6 +107,7 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni => {
                 Level::Avx2.is_supported()
+                    && is_x86_feature_detected!("bmi2")
                     && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")

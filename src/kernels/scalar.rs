@@ -36,8 +36,30 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn words(self, words: [u64; 8]) -> Self::Codes {
+    fn words(self, words: [&u64; 8]) -> Self::Codes {
         from_fn(|i| words[i / 8].to_le_bytes()[i % 8])
+    }
+
+    #[inline(always)]
+    fn short_words(self, words: [&u32; 16]) -> Self::Codes {
+        from_fn(|i| words[i / 4].to_le_bytes()[i % 4])
+    }
+
+    #[inline(always)]
+    fn gather<const N: usize>(self, table: &[u32; N], low: &[u8; 16], high: u16) -> Self::Codes {
+        let index = |i: usize| usize::from(low[i]) | usize::from(high >> i & 1) << 8;
+        from_fn(|i| table[index(i / 4) % N].to_le_bytes()[i % 4])
+    }
+
+    #[inline(always)]
+    fn add_signed(self, codes: Self::Codes, negative: u64, offset: u8) -> Self::Codes {
+        from_fn(|i| if negative >> i & 1 == 1 { offset - codes[i] } else { offset + codes[i] })
+    }
+
+    #[inline(always)]
+    fn sevens(self, first: u32, second: u32) -> u64 {
+        let seven = |word: u32, place: u32| u64::from(word >> (7 * place) & 127) << (8 * place);
+        (0..4).map(|place| seven(first, place) | seven(second, place) << 32).sum()
     }
 
     #[inline(always)]
@@ -129,6 +151,11 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn concatenate(self, low: u64, high: u64) -> Self::Groups {
+        from_fn(|g| if g < 8 { low.to_le_bytes()[g] } else { high.to_le_bytes()[g - 8] } as i8)
+    }
+
+    #[inline(always)]
     fn interleave(self, even: u64, odd: u64) -> Self::Groups {
         from_fn(|g| if g % 2 == 0 { even.to_le_bytes()[g / 2] } else { odd.to_le_bytes()[g / 2] } as i8)
     }
@@ -146,6 +173,21 @@ impl Simd for Token {
     #[inline(always)]
     fn f16(self, bits: [u8; 2]) -> f32 {
         half::f16::from_le_bytes(bits).to_f32_const()
+    }
+
+    #[inline(always)]
+    fn f16_twice(self, halves: [u16; 8]) -> Self::Floats {
+        from_fn(|i| self.f16(halves[i / 2].to_le_bytes()))
+    }
+
+    #[inline(always)]
+    fn floats_twice(self, values: [f32; 8]) -> Self::Floats {
+        from_fn(|i| values[i / 2])
+    }
+
+    #[inline(always)]
+    fn f16_words(self, halves: [u64; 4]) -> Self::Floats {
+        from_fn(|i| self.f16(((halves[i / 4] >> (16 * (i % 4))) as u16).to_le_bytes()))
     }
 
     #[inline(always)]

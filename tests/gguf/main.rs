@@ -1,4 +1,4 @@
-//! The file format through the Rust interface: the rules (`rules`), what is read back (`views`), files that are cut or
+//! The file format through the Rust interface: the rules (`rules`), what is read back (`views`), writing (`writing`), files that are cut or
 //! changed anywhere (`faults`), and opening by path (`paths`). Files are made by the library's writer where they are
 //! valid and by `raw` where they must not be.
 
@@ -7,3 +7,4 @@ mod paths;
 mod raw;
 mod rules;
 mod views;
+mod writing;

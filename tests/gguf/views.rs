@@ -39,7 +39,7 @@ pub fn describe(file: &File) -> String {
     all
 }
 
-fn every_value() -> Vec<(ValueInput<'static>, &'static str)> {
+pub fn every_value() -> Vec<(ValueInput<'static>, &'static str)> {
     const DEEP: ArrayInput = ArrayInput::Array(&[
         ArrayInput::Array(&[ArrayInput::U8(&[1]), ArrayInput::String(&[b"x"])]),
         ArrayInput::Array(&[]),
@@ -324,12 +324,6 @@ fn the_writer_refuses_what_the_reader_refuses() {
     assert!(matches!(writer.tensor("t", TensorType::F32, &[1 << 62, 4], &[]), Err(Error::Shape(_))));
     // None of these left anything behind.
     assert_eq!(describe(&open(writer.to_vec().unwrap())), "3 32 32 24\n");
-
-    writer.tensor("t", TensorType::I8, &[1], &[1]).unwrap().tensor("t", TensorType::I8, &[1], &[1]).unwrap();
-    assert!(matches!(writer.to_vec(), Err(Error::InvalidArgument(_))));
-    let mut writer = Writer::new();
-    writer.metadata("k", 1u8).unwrap().metadata("k", "text").unwrap();
-    assert!(matches!(writer.to_vec(), Err(Error::InvalidArgument(_))));
 }
 
 #[test]

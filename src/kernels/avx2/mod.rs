@@ -43,11 +43,65 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn words(self, words: [u64; 8]) -> Self::Codes {
-        // Through memory it would be eight narrow stores and a wide load, which has to wait for them.
-        let [a, b, c, d, e, f, g, h] = words.map(|word| word as i64);
+    fn words(self, words: [&u64; 8]) -> Self::Codes {
         // SAFETY: the token.
-        unsafe { [_mm256_set_epi64x(d, c, b, a), _mm256_set_epi64x(h, g, f, e)] }
+        unsafe {
+            [
+                _mm256_set_m128i(two_words(words[2], words[3]), two_words(words[0], words[1])),
+                _mm256_set_m128i(two_words(words[6], words[7]), two_words(words[4], words[5])),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn short_words(self, words: [&u32; 16]) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe {
+            [
+                _mm256_set_m128i(
+                    four_words([words[4], words[5], words[6], words[7]]),
+                    four_words([words[0], words[1], words[2], words[3]]),
+                ),
+                _mm256_set_m128i(
+                    four_words([words[12], words[13], words[14], words[15]]),
+                    four_words([words[8], words[9], words[10], words[11]]),
+                ),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn gather<const N: usize>(self, table: &[u32; N], low: &[u8; 16], high: u16) -> Self::Codes {
+        const { assert!(N.is_power_of_two()) };
+        // SAFETY: the token; 16 bytes are read, and table entries at indices that are cut to below N.
+        unsafe {
+            let low = _mm_loadu_si128(low.as_ptr().cast());
+            let (low, high) = ([low, _mm_unpackhi_epi64(low, low)], [i32::from(high), i32::from(high >> 8)]);
+            let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let (most, beyond) = (_mm256_set1_epi32(N as i32 - 1), _mm256_set1_epi32(256));
+            let mut words = [_mm256_setzero_si256(); 2];
+            for half in 0..2 {
+                let is_set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(high[half]), bits), bits);
+                let index = _mm256_or_si256(_mm256_cvtepu8_epi32(low[half]), _mm256_and_si256(is_set, beyond));
+                words[half] = _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), _mm256_and_si256(index, most));
+            }
+            words
+        }
+    }
+
+    #[inline(always)]
+    fn add_signed(self, codes: Self::Codes, negative: u64, offset: u8) -> Self::Codes {
+        let negative = self.bits(negative);
+        self.add(self.sub(self.xor(codes, negative), negative), self.splat_codes(offset))
+    }
+
+    #[inline(always)]
+    fn sevens(self, first: u32, second: u32) -> u64 {
+        // Without `pdep`, which is slow on older CPUs of this level: the fields move to their bytes, a step of half the
+        // width at a time.
+        let words = u64::from(first & 0x0fff_ffff) | u64::from(second & 0x0fff_ffff) << 32;
+        let pairs = (words & 0x0000_3fff_0000_3fff) | (words & 0x0fff_c000_0fff_c000) << 2;
+        (pairs & 0x007f_007f_007f_007f) | (pairs & 0x3f80_3f80_3f80_3f80) << 1
     }
 
     #[inline(always)]
@@ -208,6 +262,12 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn concatenate(self, low: u64, high: u64) -> Self::Groups {
+        // SAFETY: the token.
+        unsafe { _mm_set_epi64x(high as i64, low as i64) }
+    }
+
+    #[inline(always)]
     fn interleave(self, even: u64, odd: u64) -> Self::Groups {
         // SAFETY: the token.
         unsafe { _mm_unpacklo_epi8(_mm_cvtsi64_si128(even as i64), _mm_cvtsi64_si128(odd as i64)) }
@@ -244,6 +304,26 @@ impl Simd for Token {
     fn f16(self, bits: [u8; 2]) -> f32 {
         // SAFETY: the token.
         unsafe { _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(u16::from_le_bytes(bits))))) }
+    }
+
+    #[inline(always)]
+    fn f16_twice(self, halves: [u16; 8]) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe { twice(_mm256_cvtph_ps(set_halves(halves))) }
+    }
+
+    #[inline(always)]
+    fn floats_twice(self, values: [f32; 8]) -> Self::Floats {
+        let [a, b, c, d, e, f, g, h] = values;
+        // SAFETY: the token.
+        unsafe { twice(_mm256_setr_ps(a, b, c, d, e, f, g, h)) }
+    }
+
+    #[inline(always)]
+    fn f16_words(self, halves: [u64; 4]) -> Self::Floats {
+        let [a, b, c, d] = halves.map(|word| word as i64);
+        // SAFETY: the token.
+        unsafe { [_mm256_cvtph_ps(_mm_set_epi64x(b, a)), _mm256_cvtph_ps(_mm_set_epi64x(d, c))] }
     }
 
     #[inline(always)]
@@ -426,6 +506,60 @@ impl Simd for Token {
     fn prefetch(self, address: *const u8) {
         // SAFETY: a prefetch is a hint that never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+}
+
+/// Eight halves in a register. An array of them made in memory would be narrow stores and a wide load, which waits for them.
+///
+/// # Safety
+/// The CPU has SSE 2.
+#[inline(always)]
+pub(crate) unsafe fn set_halves(halves: [u16; 8]) -> __m128i {
+    let [a, b, c, d, e, f, g, h] = halves;
+    let (a, b, c, d, e, f, g, h) = (a as i16, b as i16, c as i16, d as i16, e as i16, f as i16, g as i16, h as i16);
+    // SAFETY: the caller's promise.
+    unsafe { _mm_setr_epi16(a, b, c, d, e, f, g, h) }
+}
+
+/// Each lane twice.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn twice(values: __m256) -> [__m256; 2] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        [
+            _mm256_permutevar8x32_ps(values, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)),
+            _mm256_permutevar8x32_ps(values, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7)),
+        ]
+    }
+}
+
+/// Two words from memory. Made of a store each and a wide load, as the compiler may choose to, the load would wait for the
+/// stores.
+///
+/// # Safety
+/// The CPU has AVX.
+#[inline(always)]
+pub(crate) unsafe fn two_words(low: &u64, high: &u64) -> __m128i {
+    // SAFETY: the caller's promise; 8 bytes are read from each.
+    unsafe {
+        let low = _mm_castsi128_pd(_mm_loadl_epi64(std::ptr::from_ref(low).cast()));
+        _mm_castpd_si128(_mm_loadh_pd(low, std::ptr::from_ref(high).cast()))
+    }
+}
+
+/// Four words from memory.
+///
+/// # Safety
+/// The CPU has SSE 4.1.
+#[inline(always)]
+pub(crate) unsafe fn four_words(words: [&u32; 4]) -> __m128i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let two = _mm_insert_epi32::<1>(_mm_cvtsi32_si128(*words[0] as i32), *words[1] as i32);
+        _mm_insert_epi32::<3>(_mm_insert_epi32::<2>(two, *words[2] as i32), *words[3] as i32)
     }
 }
 
