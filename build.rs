@@ -6,8 +6,19 @@ use std::fs;
 use std::path::PathBuf;
 
 /// In the order in which the header declares them.
-const SOURCES: [&str; 10] =
-    ["version", "status", "file", "tensor", "metadata", "types", "context", "matmul", "writer", "writer_metadata"];
+const SOURCES: [&str; 11] = [
+    "version",
+    "status",
+    "file",
+    "tensor",
+    "metadata",
+    "types",
+    "context",
+    "matmul",
+    "weights",
+    "writer",
+    "writer_metadata",
+];
 
 /// Structs that have the name of the function that fills them in. C has one name space for functions and typedefs, but
 /// another for struct tags: these are `struct gguffuse_file_info` without a typedef.

@@ -90,6 +90,11 @@ int main(void) {
     IS_NULL(gguffuse_matmul_rows(context, GGUFFUSE_TYPE_Q4_K, NULL, 0, 1, 256, 0, 1, x, 256, 0, 1, y, 1, 0));
     IS_NULL(gguffuse_matmul_rows(context, GGUFFUSE_TYPE_Q4_K, block, Q4K_BYTES, 1, 256, 0, 1, NULL, 256, 0, 1, y, 1, 0));
     IS_NULL(gguffuse_matmul_rows(context, GGUFFUSE_TYPE_Q4_K, block, Q4K_BYTES, 1, 256, 0, 1, x, 256, 0, 1, NULL, 1, 0));
+    IS_NULL(gguffuse_validate(context, GGUFFUSE_TYPE_Q4_K, NULL, 0, &u64));
+    IS_NULL(gguffuse_validate(context, GGUFFUSE_TYPE_Q4_K, block, Q4K_BYTES, NULL));
+    IS_NULL(gguffuse_tensor_validate(context, file, 0, NULL));
+    IS_NULL(gguffuse_quantize_with(context, GGUFFUSE_TYPE_Q4_K, NULL, 0, 256, x, block, 0));
+    IS_NULL(gguffuse_quantize_with(context, GGUFFUSE_TYPE_Q4_K, x, 0, 256, NULL, NULL, 0));
 
     CHECK(other == NULL && u64 == 77 && u32 == 77 && i64 == 77 && f64 == 77 && boolean && y[0] == 77);
     CHECK(text == NULL && data == NULL && size == 77);
@@ -98,6 +103,7 @@ int main(void) {
     CHECK_OK(gguffuse_file_close(NULL));
     CHECK_OK(gguffuse_context_free(NULL));
     CHECK_OK(gguffuse_metadata_array_info(file, 0, NULL, 0, &u32, &u64));
+    CHECK_OK(gguffuse_quantize_with(context, GGUFFUSE_TYPE_Q4_K, x, 1, 256, NULL, block, sizeof block));
     CHECK_OK(gguffuse_context_free(context));
     CHECK_OK(gguffuse_context_new(NULL, &context));
     CHECK_OK(gguffuse_context_free(context));

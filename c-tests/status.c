@@ -155,7 +155,7 @@ static int types(void) {
     CHECK(bytes_of_row == 0);
 
     out[0] = 5;
-    CHECK_STATUS(gguffuse_dequantize(31, source, 4, out, 512), GGUFFUSE_ERROR_UNSUPPORTED_TYPE);
+    CHECK_STATUS(gguffuse_dequantize(4, source, 4, out, 512), GGUFFUSE_ERROR_UNSUPPORTED_TYPE);
     CHECK_STATUS(gguffuse_dequantize(GGUFFUSE_TYPE_Q4_K, source, 143, out, 512), GGUFFUSE_ERROR_SHAPE);
     CHECK_STATUS(gguffuse_dequantize(GGUFFUSE_TYPE_Q4_K, source, 288, out, 511), GGUFFUSE_ERROR_BUFFER_TOO_SMALL);
     CHECK_STATUS(gguffuse_dequantize(GGUFFUSE_TYPE_Q4_K, NULL, 288, out, 512), GGUFFUSE_ERROR_NULL_ARGUMENT);
@@ -166,7 +166,7 @@ static int types(void) {
                  GGUFFUSE_ERROR_MISALIGNED);
     CHECK(out[0] == 5);
     source[0] = 5;
-    CHECK_STATUS(gguffuse_quantize(GGUFFUSE_TYPE_IQ2_XXS, out, 1, 256, source, 288), GGUFFUSE_ERROR_UNSUPPORTED_TYPE);
+    CHECK_STATUS(gguffuse_quantize(GGUFFUSE_TYPE_IQ2_S, out, 1, 256, source, 288), GGUFFUSE_ERROR_UNSUPPORTED_TYPE);
     CHECK_STATUS(gguffuse_quantize(GGUFFUSE_TYPE_Q4_K, out, 1, 255, source, 288), GGUFFUSE_ERROR_SHAPE);
     CHECK_STATUS(gguffuse_quantize(GGUFFUSE_TYPE_Q4_K, out, SIZE_MAX / 2, 256, source, 288), GGUFFUSE_ERROR_SHAPE);
     CHECK_STATUS(gguffuse_quantize(GGUFFUSE_TYPE_Q4_K, out, 2, 256, source, 287), GGUFFUSE_ERROR_BUFFER_TOO_SMALL);

@@ -815,6 +815,59 @@ gguffuse_status gguffuse_matmul_rows(struct gguffuse_context *context,
                                      size_t y_stride);
 
 /**
+ * Checks weights: `bytes` bytes at `data` (any alignment), whole blocks of type `type`. `bad_block`: receives the index
+ * of the first bad block, counted from 0, or UINT64_MAX if there is none. A bad block is a finding, not an error:
+ * the status is GGUFFUSE_OK.
+ *
+ * A block is bad when one of its scales is NaN or infinite (d, dmin, m, and the sum of Q8_1), is one that the type doesn't
+ * allow (MXFP4: exponents above 252, whose largest weights overflow a float, 255 being NaN; NVFP4: above 126), or, for
+ * types without scales, when its value is NaN or infinite. All other blocks dequantise to finite floats. Blocks of
+ * integer types are never bad. Every bit pattern of the codes is a weight: they can't be bad.
+ *
+ * Reads at about the speed of memory, with all threads of the context; the answer is the same for every number of them.
+ *
+ * Errors, bad_block is not touched: GGUFFUSE_ERROR_INVALID_HANDLE, _UNSUPPORTED_TYPE, _SHAPE (not whole blocks), _ALIASING
+ * (bad_block lies in data), _NULL_ARGUMENT, _MISALIGNED (bad_block), _INVALID_ARGUMENT (a length that no memory has).
+ */
+gguffuse_status gguffuse_validate(struct gguffuse_context *context,
+                                  uint32_t type,
+                                  const void *data,
+                                  size_t bytes,
+                                  uint64_t *bad_block);
+
+/**
+ * gguffuse_validate for tensor `tensor` (an index) of an open file. Element `e` of the tensor, counted in the order in
+ * which the file has them, is in block e / block_elements.
+ *
+ * The file may be closed by another thread meanwhile; the call finishes.
+ *
+ * Errors, bad_block is not touched: GGUFFUSE_ERROR_INVALID_HANDLE, _NOT_FOUND (index), _NULL_ARGUMENT, _MISALIGNED.
+ */
+gguffuse_status gguffuse_tensor_validate(struct gguffuse_context *context,
+                                         struct gguffuse_file *file,
+                                         uint64_t tensor,
+                                         uint64_t *bad_block);
+
+/**
+ * gguffuse_quantize with all threads of a context, and with weights for the errors. The bytes are the same for every
+ * number of threads. (gguffuse_quantize itself stays on the calling thread.)
+ *
+ * `importance`: NULL, or k floats, finite and not negative: the squared errors of column c count importance[c] times.
+ * Of the arguments of gguffuse_quantize none is different.
+ *
+ * Errors, nothing is written: as for gguffuse_quantize, and GGUFFUSE_ERROR_INVALID_HANDLE, _INVALID_ARGUMENT (importance
+ * that is negative, NaN or infinite), _MISALIGNED and _ALIASING for importance as well.
+ */
+gguffuse_status gguffuse_quantize_with(struct gguffuse_context *context,
+                                       uint32_t type,
+                                       const float *source,
+                                       size_t rows,
+                                       size_t k,
+                                       const float *importance,
+                                       void *out,
+                                       size_t out_bytes);
+
+/**
  * Makes a writer of a file without metadata and tensors. `options`: NULL for defaults. `out`: receives the handle, on
  * success only; give it back with gguffuse_writer_free.
  *

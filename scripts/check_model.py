@@ -4,132 +4,32 @@
     scripts/check_model.py LIBRARY MODEL
 
 Needs the PyPI packages gguf and numpy. Every tensor's name, type, dims, offsets, size and bytes; every metadata key, type
-and value; and for every matrix that the library multiplies by, at every instruction-set level of this machine, the
-product (EXACT, m = 1 and 9) against the f64 product of the weights as gguf dequantises them. Exit code 1 where anything
-differs. It declares what it calls by itself, as a user of ctypes would: include/gguffuse.h is the contract.
+and value; every tensor's dequantised values, bit for bit; and for every matrix, at every instruction-set level of this
+machine, the product (EXACT, m = 1 and 9) against the f64 product of the weights as gguf dequantises them. Of the token
+embedding, whose f64 weights would fill a gigabyte, 4096 rows spread over it are compared; they are also multiplied by
+themselves and looked up one by one, as an embedding is used. gguffuse_tensor_validate has to find no bad block. Exit code
+1 where anything differs.
 """
 
 import ctypes
 import sys
 from collections import Counter
-from ctypes import POINTER, byref, c_bool, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64
-from ctypes import c_void_p
+from ctypes import POINTER, byref, c_bool, c_char_p, c_double, c_float, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 
 import gguf
 import numpy as np
+from interface import ContextOptions, Differences, FileInfo, Library, TensorInfo, TypeInfo, sized
 
 # What this model has: an empty comparison of two empty lists would agree as well.
 TENSORS = {"Q4_K": 27, "Q6_K": 9, "Q5_0": 81, "Q8_0": 10, "F32": 109}
 TOKENS = 262_144
 ROWS = (1, 9)
+# Of a matrix with more rows, parts of some rows each are compared.
+MOST_ROWS = 10_000
+PARTS, PART_ROWS = 32, 128
+NO_BAD_BLOCK = 2**64 - 1
 LARGEST_NMSE = 1e-12
 LARGEST_RELATIVE = 1e-5
-
-
-class FileInfo(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", c_size_t), ("version", c_uint32), ("alignment", c_uint32), ("tensor_count", c_uint64),
-        ("metadata_count", c_uint64), ("data_offset", c_uint64), ("size_bytes", c_uint64),
-    ]
-
-
-class TensorInfo(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", c_size_t), ("name", c_char_p), ("name_length", c_size_t), ("type", c_uint32),
-        ("n_dims", c_uint32), ("dims", c_uint64 * 4), ("relative_offset", c_uint64), ("absolute_offset", c_uint64),
-        ("size_bytes", c_uint64), ("data", c_void_p),
-    ]
-
-
-class TypeInfo(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", c_size_t), ("name", c_char_p), ("block_elements", c_uint32), ("block_bytes", c_uint32),
-        ("can_matmul", c_uint32), ("can_quantize", c_uint32),
-    ]
-
-
-class ContextOptions(ctypes.Structure):
-    _fields_ = [("struct_size", c_size_t), ("threads", c_uint32), ("precision", c_uint32), ("max_isa", c_char_p)]
-
-
-def sized(struct):
-    """A struct of the interface, with its size in its first member."""
-    return struct(struct_size=ctypes.sizeof(struct))
-
-
-WHERE = [c_void_p, c_uint64, POINTER(c_uint64), c_size_t]
-FALLIBLE = {
-    "file_open": [c_char_p, c_void_p, POINTER(c_void_p)],
-    "file_close": [c_void_p],
-    "file_info": [c_void_p, POINTER(FileInfo)],
-    "tensor_find": [c_void_p, c_char_p, POINTER(c_uint64)],
-    "tensor_info": [c_void_p, c_uint64, POINTER(TensorInfo)],
-    "tensor_absolute_offset": [c_void_p, c_char_p, POINTER(c_uint64)],
-    "metadata_find": [c_void_p, c_char_p, POINTER(c_uint64)],
-    "metadata_key": [c_void_p, c_uint64, POINTER(c_char_p), POINTER(c_size_t)],
-    "metadata_type": [c_void_p, c_uint64, POINTER(c_uint32)],
-    "metadata_array_info": [*WHERE, POINTER(c_uint32), POINTER(c_uint64)],
-    "metadata_array_data": [*WHERE, POINTER(c_void_p), POINTER(c_size_t)],
-    "metadata_element_u64": [*WHERE, POINTER(c_uint64)],
-    "metadata_element_i64": [*WHERE, POINTER(c_int64)],
-    "metadata_element_f64": [*WHERE, POINTER(c_double)],
-    "metadata_element_bool": [*WHERE, POINTER(c_bool)],
-    "metadata_element_string": [*WHERE, POINTER(c_void_p), POINTER(c_size_t)],
-    "type_info": [c_uint32, POINTER(TypeInfo)],
-    "context_new": [POINTER(ContextOptions), POINTER(c_void_p)],
-    "context_free": [c_void_p],
-    "matmul_tensor": [
-        c_void_p, c_void_p, c_uint64, POINTER(c_float), c_size_t, c_size_t, c_size_t, POINTER(c_float), c_size_t,
-        c_size_t,
-    ],
-}
-
-
-class Library:
-    """The functions of the C interface by their names without the prefix; a status other than 0 is an exception."""
-
-    def __init__(self, path):
-        library = ctypes.CDLL(path)
-        last_error = library.gguffuse_last_error
-        last_error.restype, last_error.argtypes = c_size_t, [c_char_p, c_size_t]
-        self.isa_name = library.gguffuse_isa_name
-        self.isa_name.restype, self.isa_name.argtypes = c_char_p, [c_size_t]
-        self.context_isa = library.gguffuse_context_isa
-        self.context_isa.restype, self.context_isa.argtypes = c_char_p, [c_void_p]
-
-        def check(status, function, _arguments):
-            if status != 0:
-                text = ctypes.create_string_buffer(600)
-                last_error(text, len(text))
-                raise RuntimeError(f"{function.__name__}: status {status}: {text.value.decode()}")
-
-        for name, arguments in FALLIBLE.items():
-            function = getattr(library, f"gguffuse_{name}")
-            function.restype, function.argtypes, function.errcheck = c_int32, arguments, check
-            setattr(self, name, function)
-
-
-class Differences:
-    """Counts comparisons, and shows those that differ."""
-
-    def __init__(self):
-        self.compared = self.different = 0
-
-    def equal(self, what, ours, theirs):
-        self.compared += 1
-        if ours != theirs:
-            self.report(f"{what}: gguffuse has {ours!r:.200}, gguf has {theirs!r:.200}")
-
-    def at_most(self, what, value, bound):
-        self.compared += 1
-        # Turned round, so that a NaN is too much.
-        if not value <= bound:
-            self.report(f"{what} is {value:.3g}, at most {bound:g} is allowed")
-
-    def report(self, text):
-        self.different += 1
-        if self.different <= 20:
-            print(f"DIFFERENT {text}")
 
 
 def check_tensors(library, file, reader, differences):
@@ -268,43 +168,115 @@ def contexts(library):
     return made
 
 
+def pointer(array):
+    return array.ctypes.data_as(POINTER(c_float))
+
+
 def product(library, context, file, index, x, n):
     y = np.full((len(x), n), np.nan, dtype=np.float32)
-    pointers = [array.ctypes.data_as(POINTER(c_float)) for array in (x, y)]
-    library.matmul_tensor(context, file, index, pointers[0], x.size, 0, len(x), pointers[1], y.size, 0)
-    return y.astype(np.float64)
+    library.matmul_tensor(context, file, index, pointer(x), x.size, 0, len(x), pointer(y), y.size, 0)
+    return y
 
 
-def check_products(library, file, reader, infos, differences):
-    """Returns the number of matrices by type, and per level the largest NMSE and relative error."""
+def product_of_parts(library, context, ours, x, n, parts):
+    """The rows `parts` only; the columns of y between them stay NaN."""
+    y = np.full((len(x), n), np.nan, dtype=np.float32)
+    for begin, end in parts:
+        library.matmul_rows(
+            context, ours.type, ours.data, ours.size_bytes, n, x.shape[1], begin, end, pointer(x), x.size, 0, len(x),
+            pointer(y), y.size, 0,
+        )
+    return y
+
+
+def compared_rows(n):
+    """The rows of a matrix that are compared, and the parts [begin, end) that they are in: all, or some of all over it."""
+    parts = [(0, n)]
+    if n > MOST_ROWS:
+        begins = np.linspace(0, n - PART_ROWS, PARTS).astype(int).tolist()
+        parts = [(begin, begin + PART_ROWS) for begin in begins]
+    return np.concatenate([np.arange(begin, end) for begin, end in parts]), parts
+
+
+def check_dequantized(library, ours, theirs, rows, weights, differences):
+    """The values of the given rows: of all at once, or where they are not all there are, one row per call."""
+    k, row_bytes = weights.shape[1], c_size_t()
+    library.row_size(ours.type, k, byref(row_bytes))
+    values = np.full(weights.shape, np.nan, dtype=np.float32)
+    whole = len(rows) * row_bytes.value == ours.size_bytes
+    for place, row in [(0, 0)] if whole else enumerate(rows.tolist()):
+        size, out = (ours.size_bytes, values) if whole else (row_bytes.value, values[place])
+        library.dequantize(ours.type, ours.data + row * row_bytes.value, size, pointer(out), out.size)
+    differences.equal(f"{theirs.name}: dequantised", bool(np.array_equal(values.view("u4"), weights.view("u4"))), True)
+
+
+def check_product(library, level, file, index, ours, x, truth, rows, parts, differences):
+    """Returns NMSE and relative error."""
+    name, context = level
+    n = ours.dims[1]
+    y = product(library, context, file, index, x, n)
+    what = f"{ours.name.decode()}, m = {len(x)}, {name}"
+    if len(rows) < n:
+        some = product_of_parts(library, context, ours, x, n, parts)
+        same = np.array_equal(some[:, rows].view("u4"), y[:, rows].view("u4"))
+        differences.equal(f"{what}: rows by themselves have the same bits", bool(same), True)
+        differences.equal(f"{what}: other rows are not touched", int(np.isnan(some).sum()), len(x) * (n - len(rows)))
+        differences.equal(f"{what}: all rows are finite", bool(np.isfinite(y).all()), True)
+    error = y[:, rows].astype(np.float64) - truth
+    nmse = float((error**2).sum() / (truth**2).sum())
+    relative = float(np.abs(error).max() / np.abs(truth).max())
+    differences.at_most(f"{what}: NMSE", nmse, LARGEST_NMSE)
+    differences.at_most(f"{what}: largest error over largest |y|", relative, LARGEST_RELATIVE)
+    return nmse, relative
+
+
+def check_weights(library, file, reader, infos, differences):
+    """Values and products of every tensor. Returns how many matrices and others there are by type, and per level the largest
+    NMSE and relative error."""
     random = np.random.default_rng(270)
     levels = contexts(library)
     if not levels:
         raise RuntimeError("the library names no instruction-set level")
-    matrices, worst = Counter(), {name: [0.0, 0.0] for name in levels}
+    matrices, others, worst = Counter(), Counter(), {name: (0.0, 0.0) for name in levels}
     for index, (ours, theirs) in enumerate(zip(infos, reader.tensors)):
-        type_info = sized(TypeInfo)
-        library.type_info(ours.type, byref(type_info))
-        if not type_info.can_matmul or ours.n_dims < 2:
+        k, n = int(ours.dims[0]), int(ours.dims[1])
+        rows, parts = compared_rows(n)
+        data = theirs.data.reshape(n, -1)[rows]
+        weights = gguf.quants.dequantize(data, theirs.tensor_type).reshape(len(rows), k)
+        check_dequantized(library, ours, theirs, rows, weights, differences)
+        if ours.n_dims < 2:
+            others[theirs.tensor_type.name] += 1
             continue
         matrices[theirs.tensor_type.name] += 1
-        k = int(theirs.shape[0])
-        weights = gguf.quants.dequantize(theirs.data, theirs.tensor_type).reshape(-1, k).astype(np.float64)
+        differences.equal(f"{theirs.name}: dimensions", ours.n_dims, 2)
+        weights = weights.astype(np.float64)
         for m in ROWS:
             x = random.standard_normal((m, k), dtype=np.float32)
             truth = x.astype(np.float64) @ weights.T
-            for name, context in levels.items():
-                error = product(library, context, file, index, x, len(weights)) - truth
-                nmse = float((error**2).sum() / (truth**2).sum())
-                relative = float(np.abs(error).max() / np.abs(truth).max())
-                what = f"{theirs.name}, m = {m}, {name}"
-                differences.at_most(f"{what}: NMSE", nmse, LARGEST_NMSE)
-                differences.at_most(f"{what}: largest error over largest |y|", relative, LARGEST_RELATIVE)
-                worst[name] = [max(worst[name][0], nmse), max(worst[name][1], relative)]
-    differences.equal("Q4_K matrices multiplied", matrices["Q4_K"], TENSORS["Q4_K"])
+            for level in levels.items():
+                errors = check_product(library, level, file, index, ours, x, truth, rows, parts, differences)
+                worst[level[0]] = tuple(map(max, worst[level[0]], errors))
+    differences.equal("tensors compared", dict(matrices + others), TENSORS)
     for context in levels.values():
         library.context_free(context)
-    return matrices, worst
+    return matrices, others, worst
+
+
+def check_validity(library, file, infos, differences):
+    context, bad = c_void_p(), c_uint64()
+    library.context_new(None, byref(context))
+    for index, ours in enumerate(infos):
+        bad.value = 0
+        library.tensor_validate(context, file, index, byref(bad))
+        differences.equal(f"{ours.name.decode()}: first bad block", bad.value, NO_BAD_BLOCK)
+        # A copy whose last block is a bad one, whatever the type: all bits are set.
+        copy = np.frombuffer(ctypes.string_at(ours.data, ours.size_bytes), dtype=np.uint8).copy()
+        info = sized(TypeInfo)
+        library.type_info(ours.type, byref(info))
+        copy[-info.block_bytes:] = 0xFF
+        library.validate(context, ours.type, copy.ctypes.data_as(c_void_p), copy.nbytes, byref(bad))
+        differences.equal(f"{ours.name.decode()}: planted bad block", bad.value, copy.nbytes // info.block_bytes - 1)
+    library.context_free(context)
 
 
 def main():
@@ -318,9 +290,12 @@ def main():
     print(f"{len(infos)} tensors compared: names, types, dims, offsets, sizes, bytes")
     entries, elements = check_metadata(library, file, reader, differences)
     print(f"{entries} metadata entries compared, {elements:,} array elements")
-    matrices, worst = check_products(library, file, reader, infos, differences)
-    kinds = ", ".join(f"{count} {name}" for name, count in matrices.items())
-    print(f"products with {kinds}, m = {' and '.join(map(str, ROWS))}, against f64:")
+    check_validity(library, file, infos, differences)
+    print(f"{len(infos)} tensors validated: no bad block, and in copies of them the one that was planted")
+    matrices, others, worst = check_weights(library, file, reader, infos, differences)
+    kinds, rest = (", ".join(f"{count} {name}" for name, count in some.items()) for some in (matrices, others))
+    print(f"dequantised values of {kinds} matrices and {rest} others compared, bit for bit")
+    print(f"products with {kinds} matrices, m = {' and '.join(map(str, ROWS))}, against f64:")
     for name, (nmse, relative) in worst.items():
         print(f"  {name:<12} largest NMSE {nmse:.2e}, largest error over largest |y| {relative:.2e}")
     library.file_close(file)

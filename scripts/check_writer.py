@@ -19,7 +19,8 @@ from ctypes import c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
 
 import gguf
 import numpy as np
-from check_model import FALLIBLE, Differences, FileInfo, Library, TensorInfo, check_metadata_entries, sized
+from check_model import check_metadata_entries
+from interface import FALLIBLE, Differences, FileInfo, Library, TensorInfo, sized
 
 Type = gguf.GGUFValueType
 BLOCKS = 6

@@ -1,5 +1,6 @@
 //! F32, F16 and BF16: one element per block, no scale. Knows no ISA.
 
+use super::check::finite;
 use super::{Block, FloatWeight, Quantizer, TensorType};
 use crate::simd::{LANES, Simd};
 use half::{bf16, f16};
@@ -28,6 +29,11 @@ unsafe impl Block for F32 {
     const TYPE: TensorType = TensorType::F32;
     const QUANTIZE: Option<Quantizer<Self>> = Some(|values, _| F32(values[0].to_le_bytes()));
 
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        u32::from_le_bytes(self.0) & 0x7f80_0000 != 0x7f80_0000
+    }
+
     fn dequantize(&self, out: &mut [f32]) {
         out[0] = f32::from_le_bytes(self.0);
     }
@@ -41,6 +47,11 @@ unsafe impl Block for F16 {
         F16(f16::from_f32(values[0].clamp(-largest, largest)).to_le_bytes())
     });
 
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.0)
+    }
+
     fn dequantize(&self, out: &mut [f32]) {
         out[0] = f16::from_le_bytes(self.0).to_f32();
     }
@@ -53,6 +64,11 @@ unsafe impl Block for BF16 {
         let largest = bf16::MAX.to_f32();
         BF16(bf16::from_f32(values[0].clamp(-largest, largest)).to_le_bytes())
     });
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        u16::from_le_bytes(self.0) & 0x7f80 != 0x7f80
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         out[0] = f32::from_le_bytes([0, 0, self.0[0], self.0[1]]);

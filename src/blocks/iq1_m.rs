@@ -11,6 +11,7 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
+use super::check::finite;
 use super::grids::{IQ1S, shifted_codes, wide_bytes, write_shifted};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
@@ -39,6 +40,11 @@ impl Iq1M {
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Iq1M {
     const TYPE: TensorType = TensorType::IQ1_M;
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.d().to_le_bytes())
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d().to_f32();

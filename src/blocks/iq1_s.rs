@@ -10,6 +10,7 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
+use super::check::finite;
 use super::grids::{IQ1S, low_bytes, shifted_codes, write_shifted};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
@@ -29,6 +30,11 @@ const _: () = assert!(size_of::<Iq1S>() == TensorType::IQ1_S.block_bytes());
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Iq1S {
     const TYPE: TensorType = TensorType::IQ1_S;
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.d)
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

@@ -11,6 +11,7 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
+use super::check::finite;
 use super::grids::{IQ2S, odd_scales, wide_bytes, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
@@ -40,6 +41,11 @@ impl Iq2S {
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Iq2S {
     const TYPE: TensorType = TensorType::IQ2_S;
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.d)
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

@@ -8,6 +8,7 @@
 //! ```
 //! Source of the layout and the values: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
+use super::check::finite;
 use super::fit::inverse;
 use super::levels::{nearest, scale_for_levels};
 use super::scale::Normal;
@@ -54,6 +55,11 @@ pub(super) const LEVELS: [f32; 16] = {
 unsafe impl Block for Iq4Nl {
     const TYPE: TensorType = TensorType::IQ4_NL;
     const QUANTIZE: Option<Quantizer<Self>> = Some(Iq4Nl::quantize);
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.d)
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         write(out, f16::from_le_bytes(self.d).to_f32(), &self.codes);

@@ -10,6 +10,7 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
+use super::check::finite;
 use super::fit::inverse;
 use super::grids::wide_bytes;
 use super::iq4_nl::{CODES, LEVELS, codes, fit, write};
@@ -51,6 +52,11 @@ impl Iq4Xs {
 unsafe impl Block for Iq4Xs {
     const TYPE: TensorType = TensorType::IQ4_XS;
     const QUANTIZE: Option<Quantizer<Self>> = Some(Iq4Xs::quantize);
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.d)
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

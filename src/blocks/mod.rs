@@ -2,6 +2,8 @@
 //! blocks dequantise and quantise (one file per type). Knows no ISA, no threads, no files.
 
 mod bits;
+mod check;
+mod convert;
 mod fit;
 mod float;
 mod fp4;
@@ -39,6 +41,8 @@ mod super_block;
 mod tq1_0;
 mod tq2_0;
 
+pub use check::first_bad_block;
+pub use convert::{dequantize, quantize};
 pub use float::{BF16, F16, F32};
 pub use iq1_m::Iq1M;
 pub use iq1_s::Iq1S;
@@ -66,6 +70,8 @@ pub use q6_k::Q6K;
 pub use q8_0::Q8_0;
 pub use tq1_0::Tq1_0;
 pub use tq2_0::Tq2_0;
+
+pub(crate) use convert::quantized_bytes;
 
 use crate::error::{Result, error};
 use crate::simd::{CHUNK, LANES, Simd};
@@ -214,6 +220,17 @@ impl TensorType {
             .checked_mul(self.block_bytes() as u64)
             .ok_or_else(|| error!(Shape, "a row of {k} elements has more than 2^64 bytes"))
     }
+
+    /// An error unless `data` is a whole number of blocks.
+    pub(crate) fn require_whole_blocks(self, data: &[u8]) -> Result<()> {
+        let bytes = self.block_bytes();
+        match data.len().is_multiple_of(bytes) {
+            true => Ok(()),
+            false => {
+                Err(error!(Shape, "{} bytes are no whole number of {} blocks of {bytes}", data.len(), self.name()))
+            }
+        }
+    }
 }
 
 /// Makes a block of finite `values`, given the weights of their squared errors; both have the block's element count.
@@ -232,6 +249,10 @@ pub unsafe trait Block: Copy + 'static {
     /// errors weighted by `importance`; both have the block's element count. Values are finite. `None` where the
     /// type has no quantiser.
     const QUANTIZE: Option<Quantizer<Self>> = None;
+
+    /// Whether the scales (or values) are numbers that the type allows, and none of its codes makes an infinite weight of
+    /// them: then all dequantised values are finite. Cheap, and without branches: see [`first_bad_block`].
+    fn is_valid(&self) -> bool;
 
     /// Writes the block's values, in ggml's order and with ggml's bits. `out.len()` is the block's element count.
     fn dequantize(&self, out: &mut [f32]);
@@ -381,112 +402,4 @@ pub fn as_blocks<B: Block>(bytes: &[u8]) -> &[B] {
 pub fn as_blocks_mut<B: Block>(bytes: &mut [u8]) -> &mut [B] {
     // SAFETY: as in `as_blocks`, and the exclusive borrow of `bytes` is handed on.
     unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast::<B>(), bytes.len() / size_of::<B>()) }
-}
-
-/// Dequantises `source`, whole blocks of `tensor_type`, into `out`. Same bits as ggml's `dequantize_row_*`.
-///
-/// # Errors
-/// `Shape` where `source` is not a whole number of blocks;
-/// `BufferTooSmall` where `out` holds fewer elements than `source` has. Elements of `out` past them are not touched.
-pub fn dequantize(tensor_type: TensorType, source: &[u8], out: &mut [f32]) -> Result<()> {
-    struct Dequantize<'a>(&'a [u8], &'a mut [f32]);
-    impl Visitor for Dequantize<'_> {
-        type Output = ();
-        fn block<B: Block>(self) {
-            let elements = B::TYPE.block_elements();
-            for (block, values) in as_blocks::<B>(self.0).iter().zip(self.1.chunks_exact_mut(elements)) {
-                block.dequantize(values);
-            }
-        }
-        fn float<B: FloatWeight>(self) {
-            self.block::<B>();
-        }
-        fn affine<A: Affine>(self) {
-            self.block::<A>();
-        }
-    }
-    let bytes = tensor_type.block_bytes();
-    if !source.len().is_multiple_of(bytes) {
-        let name = tensor_type.name();
-        return Err(error!(Shape, "{} bytes are no whole number of {name} blocks of {bytes}", source.len()));
-    }
-    let elements = source.len() / bytes * tensor_type.block_elements();
-    if out.len() < elements {
-        return Err(error!(BufferTooSmall, "out holds {} elements, {elements} are needed", out.len()));
-    }
-    with_block(tensor_type, Dequantize(source, out));
-    Ok(())
-}
-
-/// Quantises `source`, `rows` x `k` row-major, into `out`: the first `rows` rows of blocks. NaN counts as 0 and infinities
-/// as the largest finite values. `importance`, where given, has one weight per column (`k` of them): the squared errors
-/// of a column count that much.
-///
-/// # Errors
-/// `UnsupportedType` where the type has no quantiser; `Shape` where `k` is not a multiple of the block, or `source` or
-/// `importance` has another length; `BufferTooSmall` where `out` is shorter than `rows` rows.
-pub fn quantize(
-    tensor_type: TensorType,
-    source: &[f32],
-    rows: usize,
-    k: usize,
-    importance: Option<&[f32]>,
-    out: &mut [u8],
-) -> Result<()> {
-    let unsupported = || error!(UnsupportedType, "{} has no quantiser", tensor_type.name());
-    if !tensor_type.can_quantize() {
-        return Err(unsupported());
-    }
-    let row_bytes = tensor_type.row_size(k as u64)?;
-    if rows.checked_mul(k) != Some(source.len()) {
-        return Err(error!(Shape, "rows {rows} x k {k} is not the source's {} elements", source.len()));
-    }
-    if let Some(importance) = importance
-        && importance.len() != k
-    {
-        return Err(error!(Shape, "importance has {} elements, k is {k}", importance.len()));
-    }
-    let needed = row_bytes.checked_mul(rows as u64).and_then(|bytes| usize::try_from(bytes).ok());
-    let Some(out) = needed.and_then(|needed| out.get_mut(..needed)) else {
-        return Err(error!(BufferTooSmall, "{rows} rows of {row_bytes} bytes do not fit in out"));
-    };
-    with_block(tensor_type, Quantize { source, k, importance, out }).ok_or_else(unsupported)
-}
-
-struct Quantize<'a> {
-    source: &'a [f32],
-    k: usize,
-    importance: Option<&'a [f32]>,
-    out: &'a mut [u8],
-}
-
-impl Visitor for Quantize<'_> {
-    type Output = Option<()>;
-
-    fn block<B: Block>(self) -> Option<()> {
-        /// The most elements of a block.
-        const LARGEST: usize = 256;
-        let quantize = B::QUANTIZE?;
-        let elements = B::TYPE.block_elements();
-        let mut values = [0.0; LARGEST];
-        let values = &mut values[..elements];
-        let blocks = as_blocks_mut::<B>(self.out).iter_mut().zip(self.source.chunks_exact(elements));
-        for (index, (block, source)) in blocks.enumerate() {
-            for (value, source) in values.iter_mut().zip(source) {
-                *value = if source.is_nan() { 0.0 } else { source.clamp(f32::MIN, f32::MAX) };
-            }
-            let column = index * elements % self.k;
-            let importance = self.importance.map_or(&[1.0; LARGEST][..elements], |all| &all[column..][..elements]);
-            *block = quantize(values, importance);
-        }
-        Some(())
-    }
-
-    fn float<B: FloatWeight>(self) -> Option<()> {
-        self.block::<B>()
-    }
-
-    fn affine<A: Affine>(self) -> Option<()> {
-        self.block::<A>()
-    }
 }

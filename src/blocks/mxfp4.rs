@@ -22,6 +22,9 @@ pub struct Mxfp4 {
 
 const _: () = assert!(size_of::<Mxfp4>() == TensorType::MXFP4.block_bytes());
 
+/// The largest exponent: above it, 12 times the scale is infinite. (And 255 is NaN.)
+const LARGEST: u8 = 252;
+
 /// `2^(e-128)`: half of E8M0, as the values are twice E2M1.
 #[inline(always)]
 pub(crate) const fn e8m0_half(e: u8) -> f32 {
@@ -34,6 +37,11 @@ unsafe impl Block for Mxfp4 {
     const TYPE: TensorType = TensorType::MXFP4;
     const QUANTIZE: Option<Quantizer<Self>> = Some(Mxfp4::quantize);
 
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        self.e <= LARGEST
+    }
+
     fn dequantize(&self, out: &mut [f32]) {
         fp4::write(out, e8m0_half(self.e), &self.codes);
     }
@@ -41,12 +49,10 @@ unsafe impl Block for Mxfp4 {
 
 impl Mxfp4 {
     fn quantize(values: &[f32], importance: &[f32]) -> Self {
-        /// Above it, 12 times the scale is infinite.
-        const LARGEST: i32 = 252;
         let normal = Normal::<32>::of(values, importance);
         // The largest magnitude is 1 to 2 units; 12 times the scale is from 3/4 of a unit to 6 units.
         let unit = normal.unit.log2().round() as i32 + 128;
-        let exponents = (-4..=-1).map(|exponent| (unit + exponent).clamp(0, LARGEST) as u8);
+        let exponents = (-4..=-1).map(|exponent| (unit + exponent).clamp(0, LARGEST.into()) as u8);
         let mut block = Mxfp4 { e: 0, codes: [0; 16] };
         block.e = fp4::quantize(&normal, exponents.map(|e| (e, e8m0_half(e))), &mut block.codes);
         block

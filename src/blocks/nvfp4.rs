@@ -45,6 +45,13 @@ unsafe impl Block for Nvfp4 {
     const TYPE: TensorType = TensorType::NVFP4;
     const QUANTIZE: Option<Quantizer<Self>> = Some(Nvfp4::quantize);
 
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        // Each byte at most 126: 127 is NaN, and an unsigned float has no bit 7.
+        let scales = u32::from_le_bytes(self.scales);
+        (scales | scales.wrapping_add(0x0101_0101)) & 0x8080_8080 == 0
+    }
+
     fn dequantize(&self, out: &mut [f32]) {
         for ((scale, codes), values) in
             self.scales.iter().zip(self.codes.as_chunks::<8>().0).zip(out.chunks_exact_mut(16))

@@ -10,6 +10,7 @@
 //! ```
 //! Source of the layout: ggml-common.h of ggml 0.25.3 (MIT).
 
+use super::check::finite;
 use super::{Block, TensorType};
 use half::f16;
 
@@ -38,6 +39,11 @@ const _: () = assert!(size_of::<Q8K>() == TensorType::Q8_K.block_bytes());
 unsafe impl Block for Q8_1 {
     const TYPE: TensorType = TensorType::Q8_1;
 
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.d) & finite(self.sum)
+    }
+
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();
         for (value, code) in out.iter_mut().zip(self.codes) {
@@ -49,6 +55,12 @@ unsafe impl Block for Q8_1 {
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Q8K {
     const TYPE: TensorType = TensorType::Q8_K;
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        // No code is below -128.
+        (f32::from_le_bytes(self.d) * 128.0).is_finite()
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f32::from_le_bytes(self.d);
@@ -70,6 +82,12 @@ macro_rules! numbers {
         // SAFETY: an array of bytes: alignment 1, no padding, any bits are valid.
         unsafe impl Block for $block {
             const TYPE: TensorType = TensorType::$block;
+
+            #[inline(always)]
+            fn is_valid(&self) -> bool {
+                // Constant for integers.
+                (<$number>::from_le_bytes(self.0) as f32).is_finite()
+            }
 
             fn dequantize(&self, out: &mut [f32]) {
                 out[0] = <$number>::from_le_bytes(self.0) as f32;

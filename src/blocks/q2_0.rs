@@ -8,6 +8,7 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
+use super::check::finite;
 use super::fit::{code, inverse};
 use super::scale::{Normal, best_few_levels};
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
@@ -28,6 +29,11 @@ const _: () = assert!(size_of::<Q2_0>() == TensorType::Q2_0.block_bytes());
 unsafe impl Block for Q2_0 {
     const TYPE: TensorType = TensorType::Q2_0;
     const QUANTIZE: Option<Quantizer<Self>> = Some(Q2_0::quantize);
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.d)
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

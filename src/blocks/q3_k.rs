@@ -13,6 +13,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
 
 use super::bits::{pack, unpack};
+use super::check::finite;
 use super::signed::Signed;
 use super::super_block::SignedScales;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
@@ -46,6 +47,11 @@ impl Q3K {
 unsafe impl Block for Q3K {
     const TYPE: TensorType = TensorType::Q3_K;
     const QUANTIZE: Option<Quantizer<Self>> = Some(Q3K::quantize);
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.d)
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

@@ -10,6 +10,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
 
 use super::bits::{pack, unpack};
+use super::check::finite;
 use super::fit::{Fit, code, group, half, inverse};
 use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
 use crate::simd::Simd;
@@ -30,6 +31,11 @@ const _: () = assert!(size_of::<Q4_1>() == TensorType::Q4_1.block_bytes());
 unsafe impl Block for Q4_1 {
     const TYPE: TensorType = TensorType::Q4_1;
     const QUANTIZE: Option<Quantizer<Self>> = Some(Q4_1::quantize);
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.d) & finite(self.m)
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

@@ -12,6 +12,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
 
 use super::bits::{pack, unpack};
+use super::check::finite;
 use super::six_bits::SixBits;
 use super::super_block::ScalesAndMins;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
@@ -35,6 +36,11 @@ const _: () = assert!(size_of::<Q5K>() == TensorType::Q5_K.block_bytes());
 unsafe impl Block for Q5K {
     const TYPE: TensorType = TensorType::Q5_K;
     const QUANTIZE: Option<Quantizer<Self>> = Some(Q5K::quantize);
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.d) & finite(self.dmin)
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

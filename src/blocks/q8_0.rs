@@ -8,6 +8,7 @@
 //! ```
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
 
+use super::check::finite;
 use super::fit::{group, half, inverse};
 use super::signed::Signed;
 use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
@@ -28,6 +29,11 @@ const _: () = assert!(size_of::<Q8_0>() == TensorType::Q8_0.block_bytes());
 unsafe impl Block for Q8_0 {
     const TYPE: TensorType = TensorType::Q8_0;
     const QUANTIZE: Option<Quantizer<Self>> = Some(Q8_0::quantize);
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.d)
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

@@ -12,6 +12,7 @@
 //! fraction that is left after multiplying by 3^n. A byte that no digits lead to has digits as well.
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
+use super::check::finite;
 use super::fit::{code, inverse};
 use super::scale::{Normal, best_few_levels};
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
@@ -51,6 +52,11 @@ const POWERS: [[u8; COLUMNS]; QUARTERS] = {
 unsafe impl Block for Tq1_0 {
     const TYPE: TensorType = TensorType::TQ1_0;
     const QUANTIZE: Option<Quantizer<Self>> = Some(Tq1_0::quantize);
+
+    #[inline(always)]
+    fn is_valid(&self) -> bool {
+        finite(self.d)
+    }
 
     fn dequantize(&self, out: &mut [f32]) {
         let d = f16::from_le_bytes(self.d).to_f32();

@@ -1,9 +1,9 @@
 //! The C boundary: the only `extern "C"` of the library, and the source of `include/gguffuse.h`.
 //!
-//! One file per C noun (`file`, `tensor`, `metadata`, `types`, `context`, `matmul`, `writer` with `writer_metadata`,
-//! `version`, `status`); what they share is in `arguments` (pointers and structs of the caller), `handles` (the handle
-//! table), `call` (what a call borrows from its thread) and this file. Nothing here computes: a function checks what only
-//! C can get wrong, calls Rust, and stores the answer.
+//! One file per C noun (`file`, `tensor`, `metadata`, `types`, `context`, `matmul`, `weights`, `writer` with
+//! `writer_metadata`, `version`, `status`); what they share is in `arguments` (pointers and structs of the caller),
+//! `handles` (the handle table), `call` (what a call borrows from its thread) and this file. Nothing here computes: a
+//! function checks what only C can get wrong, calls Rust, and stores the answer.
 //!
 //! # The contract
 //! - Every fallible function is `guard(|| ...)`: it returns a status, a panic becomes `GGUFFUSE_ERROR_INTERNAL`, and the
@@ -38,6 +38,7 @@ mod status;
 mod tensor;
 mod types;
 mod version;
+mod weights;
 mod writer;
 mod writer_metadata;
 

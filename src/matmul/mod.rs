@@ -8,6 +8,7 @@ mod scratch;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod weights;
 
 pub(crate) use pool::is_worker;
 
