@@ -1,0 +1,210 @@
+//! What the AVX2 vocabulary (and in part the AVX-512 one) needs on single registers: sums, transpositions, byte products, the
+//! dot products of codes and digits. Knows no token: every function asks its caller for the feature.
+
+use crate::simd::COLUMNS;
+use core::arch::x86_64::*;
+
+/// Eight halves in a register. An array of them made in memory would be narrow stores and a wide load, which waits for them.
+///
+/// # Safety
+/// The CPU has SSE 2.
+#[inline(always)]
+pub(crate) unsafe fn set_halves(halves: [u16; 8]) -> __m128i {
+    let [a, b, c, d, e, f, g, h] = halves;
+    let (a, b, c, d, e, f, g, h) = (a as i16, b as i16, c as i16, d as i16, e as i16, f as i16, g as i16, h as i16);
+    // SAFETY: the caller's promise.
+    unsafe { _mm_setr_epi16(a, b, c, d, e, f, g, h) }
+}
+
+/// Each lane twice.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(super) unsafe fn twice(values: __m256) -> [__m256; 2] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        [
+            _mm256_permutevar8x32_ps(values, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)),
+            _mm256_permutevar8x32_ps(values, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7)),
+        ]
+    }
+}
+
+/// Two words from memory. Made of a store each and a wide load, as the compiler may choose to, the load would wait for the
+/// stores.
+///
+/// # Safety
+/// The CPU has AVX.
+#[inline(always)]
+pub(crate) unsafe fn two_words(low: &u64, high: &u64) -> __m128i {
+    // SAFETY: the caller's promise; 8 bytes are read from each.
+    unsafe {
+        let low = _mm_castsi128_pd(_mm_loadl_epi64(std::ptr::from_ref(low).cast()));
+        _mm_castpd_si128(_mm_loadh_pd(low, std::ptr::from_ref(high).cast()))
+    }
+}
+
+/// Four words from memory.
+///
+/// # Safety
+/// The CPU has SSE 4.1.
+#[inline(always)]
+pub(crate) unsafe fn four_words(words: [&u32; 4]) -> __m128i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let two = _mm_insert_epi32::<1>(_mm_cvtsi32_si128(*words[0] as i32), *words[1] as i32);
+        _mm_insert_epi32::<3>(_mm_insert_epi32::<2>(two, *words[2] as i32), *words[3] as i32)
+    }
+}
+
+/// Bytewise product, modulo 256: the even bytes and the odd ones as words.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(super) unsafe fn multiply_bytes(a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let even = _mm256_and_si256(_mm256_mullo_epi16(a, b), _mm256_set1_epi16(0xff));
+        let odd = _mm256_mullo_epi16(_mm256_srli_epi16::<8>(a), _mm256_srli_epi16::<8>(b));
+        _mm256_or_si256(even, _mm256_slli_epi16::<8>(odd))
+    }
+}
+
+/// `Simd::panel_dots` for the codes `(byte >> shift) & mask`, the sums times `factor`; `narrow_steps` steps are added up in
+/// 16 bits. All of these are constants after inlining.
+///
+/// # Safety
+/// The CPU has AVX2; `w[v]` points to `64 * steps` bytes aligned to 32, `x[m][p]` to `4 * steps`.
+#[inline(always)]
+pub(super) unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
+    w: [*const u8; V],
+    x: [[*const i8; P]; M],
+    steps: usize,
+    narrow_steps: usize,
+    mask: u8,
+    shift: i32,
+    factor: i16,
+) -> [[[[__m256i; 2]; P]; M]; V] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (mask, shift) = (_mm256_set1_epi8(mask as i8), _mm_cvtsi32_si128(shift));
+        let factors = _mm256_set1_epi16(factor);
+        let mut wide = [[[[_mm256_setzero_si256(); 2]; P]; M]; V];
+        let mut begin = 0;
+        while begin < steps {
+            let end = (begin + narrow_steps).min(steps);
+            let mut narrow = [[[[_mm256_setzero_si256(); 2]; P]; M]; V];
+            for step in begin..end {
+                for v in 0..V {
+                    let codes = w[v].add(step * COLUMNS).cast::<__m256i>();
+                    let low = _mm256_and_si256(_mm256_srl_epi16(_mm256_load_si256(codes), shift), mask);
+                    let high = _mm256_and_si256(_mm256_srl_epi16(_mm256_load_si256(codes.add(1)), shift), mask);
+                    let codes = [low, high];
+                    for m in 0..M {
+                        for p in 0..P {
+                            let four = x[m][p].add(4 * step).cast::<i32>().read_unaligned();
+                            let four = _mm256_set1_epi32(four);
+                            for half in 0..2 {
+                                let pairs = _mm256_maddubs_epi16(codes[half], four);
+                                narrow[v][m][p][half] = _mm256_add_epi16(narrow[v][m][p][half], pairs);
+                            }
+                        }
+                    }
+                }
+            }
+            for v in 0..V {
+                for m in 0..M {
+                    for p in 0..P {
+                        for half in 0..2 {
+                            let sums = _mm256_madd_epi16(narrow[v][m][p][half], factors);
+                            wide[v][m][p][half] = _mm256_add_epi32(wide[v][m][p][half], sums);
+                        }
+                    }
+                }
+            }
+            begin = end;
+        }
+        wide
+    }
+}
+
+/// Eight sums of four products of codes and digits, times 16-bit scales that are the same for the two pairs of a four.
+///
+/// `maddubs` adds two products in 16 bits: with 8-bit digits that cannot saturate for codes of at most 127. Larger codes
+/// are taken apart into nibbles.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(super) unsafe fn dot32(codes: __m256i, x: __m256i, scales: __m256i, code_max: usize) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if code_max <= 127 {
+            return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), scales);
+        }
+        let mask = _mm256_set1_epi8(15);
+        let low = _mm256_maddubs_epi16(_mm256_and_si256(codes, mask), x);
+        let high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16::<4>(codes), mask), x);
+        let sixteen_times = _mm256_slli_epi16::<4>(scales);
+        _mm256_add_epi32(_mm256_madd_epi16(low, scales), _mm256_madd_epi16(high, sixteen_times))
+    }
+}
+
+/// The sum of 8 lanes as the tree of `Simd::sum`.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(crate) unsafe fn sum8(values: __m256) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let four = _mm_add_ps(_mm256_castps256_ps128(values), _mm256_extractf128_ps::<1>(values));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
+}
+
+/// Transposes 8 x 8 words of 32 bits.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(super) unsafe fn transpose_words(rows: [__m256i; 8]) -> [__m256i; 8] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Pairs of words, then quads, then the two halves.
+        let [a, b, c, d, e, f, g, h] = rows;
+        let pairs = [
+            _mm256_unpacklo_epi32(a, b),
+            _mm256_unpackhi_epi32(a, b),
+            _mm256_unpacklo_epi32(c, d),
+            _mm256_unpackhi_epi32(c, d),
+            _mm256_unpacklo_epi32(e, f),
+            _mm256_unpackhi_epi32(e, f),
+            _mm256_unpacklo_epi32(g, h),
+            _mm256_unpackhi_epi32(g, h),
+        ];
+        let quads = [
+            _mm256_unpacklo_epi64(pairs[0], pairs[2]),
+            _mm256_unpackhi_epi64(pairs[0], pairs[2]),
+            _mm256_unpacklo_epi64(pairs[1], pairs[3]),
+            _mm256_unpackhi_epi64(pairs[1], pairs[3]),
+            _mm256_unpacklo_epi64(pairs[4], pairs[6]),
+            _mm256_unpackhi_epi64(pairs[4], pairs[6]),
+            _mm256_unpacklo_epi64(pairs[5], pairs[7]),
+            _mm256_unpackhi_epi64(pairs[5], pairs[7]),
+        ];
+        [
+            _mm256_permute2x128_si256::<0x20>(quads[0], quads[4]),
+            _mm256_permute2x128_si256::<0x20>(quads[1], quads[5]),
+            _mm256_permute2x128_si256::<0x20>(quads[2], quads[6]),
+            _mm256_permute2x128_si256::<0x20>(quads[3], quads[7]),
+            _mm256_permute2x128_si256::<0x31>(quads[0], quads[4]),
+            _mm256_permute2x128_si256::<0x31>(quads[1], quads[5]),
+            _mm256_permute2x128_si256::<0x31>(quads[2], quads[6]),
+            _mm256_permute2x128_si256::<0x31>(quads[3], quads[7]),
+        ]
+    }
+}
