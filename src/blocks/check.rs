@@ -49,3 +49,11 @@ pub fn first_bad_block(tensor_type: TensorType, data: &[u8]) -> Result<Option<us
 pub(super) fn finite(half: [u8; 2]) -> bool {
     u16::from_le_bytes(half) & 0x7c00 != 0x7c00
 }
+
+/// [`finite`] of two halves that lie one behind the other, with one addition: it carries into bit 15 of each half whose
+/// exponent is all ones, and no further.
+#[inline(always)]
+pub(super) fn both_finite([a, b]: [u8; 2], [c, d]: [u8; 2]) -> bool {
+    let halves = u32::from_le_bytes([a, b, c, d]);
+    ((halves & 0x7c00_7c00) + 0x0400_0400) & 0x8000_8000 == 0
+}

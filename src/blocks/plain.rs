@@ -10,7 +10,7 @@
 //! ```
 //! Source of the layout: ggml-common.h of ggml 0.25.3 (MIT).
 
-use super::check::finite;
+use super::check::both_finite;
 use super::{Block, TensorType};
 use half::f16;
 
@@ -41,7 +41,7 @@ unsafe impl Block for Q8_1 {
 
     #[inline(always)]
     fn is_valid(&self) -> bool {
-        finite(self.d) & finite(self.sum)
+        both_finite(self.d, self.sum)
     }
 
     fn dequantize(&self, out: &mut [f32]) {

@@ -12,7 +12,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
 
 use super::bits::{pack, unpack};
-use super::check::finite;
+use super::check::both_finite;
 use super::super_block::ScalesAndMins;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
 use crate::simd::Simd;
@@ -37,7 +37,7 @@ unsafe impl Block for Q2K {
 
     #[inline(always)]
     fn is_valid(&self) -> bool {
-        finite(self.d) & finite(self.dmin)
+        both_finite(self.d, self.dmin)
     }
 
     fn dequantize(&self, out: &mut [f32]) {

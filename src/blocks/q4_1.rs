@@ -10,7 +10,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
 
 use super::bits::{pack, unpack};
-use super::check::finite;
+use super::check::both_finite;
 use super::fit::{Fit, code, group, half, inverse};
 use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
 use crate::simd::Simd;
@@ -34,7 +34,7 @@ unsafe impl Block for Q4_1 {
 
     #[inline(always)]
     fn is_valid(&self) -> bool {
-        finite(self.d) & finite(self.m)
+        both_finite(self.d, self.m)
     }
 
     fn dequantize(&self, out: &mut [f32]) {

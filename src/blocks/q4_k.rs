@@ -13,7 +13,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.25.3 (MIT).
 
 use super::bits::pack;
-use super::check::finite;
+use super::check::both_finite;
 use super::six_bits::SixBits;
 use super::super_block::ScalesAndMins;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
@@ -39,7 +39,7 @@ unsafe impl Block for Q4K {
 
     #[inline(always)]
     fn is_valid(&self) -> bool {
-        finite(self.d) & finite(self.dmin)
+        both_finite(self.d, self.dmin)
     }
 
     fn dequantize(&self, out: &mut [f32]) {
