@@ -36,12 +36,18 @@ pub trait Simd: Copy {
     /// tile stay in registers.
     const TILE_ROWS: [usize; 3];
 
+    /// Whether tables of a few hundred 16-bit words are looked up in registers, 32 at a time, with `look_up_words`. Else one
+    /// load for each is faster.
+    const REGISTER_TABLES: bool;
+
     /// 64 bytes: unsigned weight codes, or signed activation digits.
     type Codes: Copy;
     /// 16 i32.
     type Ints: Copy;
     /// 16 f32.
     type Floats: Copy;
+    /// 32 u16.
+    type Words: Copy;
     /// 16 small signed integers, one per group of 16 columns of a chunk.
     type Groups: Copy;
     /// Four integer group scales, spread over the lanes of one code vector as `dot_scaled` wants them.
@@ -122,6 +128,23 @@ pub trait Simd: Copy {
     fn f16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats;
     /// 16 bfloat16 as f32.
     fn bf16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats;
+
+    // ---- tables ----
+
+    /// 32 bytes as words.
+    fn wide(self, bytes: &[u8; 32]) -> Self::Words;
+    /// The first four of each eight bytes as words.
+    fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words;
+    /// 32 words from memory, masked.
+    fn masked(self, words: &[[u8; 2]; 32], mask: u16) -> Self::Words;
+    /// `words[i] | value` where bit `i` is set.
+    fn with_bits(self, words: Self::Words, bits: u32, value: u16) -> Self::Words;
+    /// `table[words[i]]`; the words are below `N`, which is 256 or 512.
+    fn look_up_words<const N: usize>(self, table: &[u16; N], words: Self::Words) -> Self::Words;
+    /// The fields of eight words from `8 * quarter` on, eight fields of 2 bits each, as codes.
+    fn eight_fields(self, words: Self::Words, quarter: usize) -> Self::Codes;
+    /// The fields of sixteen words from `16 * half` on, four fields of 3 bits each, as codes.
+    fn four_fields(self, words: Self::Words, half: usize) -> Self::Codes;
 
     // ---- integers ----
 

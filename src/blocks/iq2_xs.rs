@@ -11,7 +11,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2XS, even_signs, low_bytes, odd_scales, with_parity, write_signed};
+use super::grids::{IQ2_MAGNITUDES, IQ2XS, PACKED_IQ2XS, even_signs, low_bytes, odd_scales, with_parity, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
@@ -64,6 +64,10 @@ impl Affine for Iq2Xs {
         };
         let signs =
             low_bytes(word(0) >> 9 & 0x007f_007f_007f_007f) | low_bytes(word(4) >> 9 & 0x007f_007f_007f_007f) << 32;
+        if S::REGISTER_TABLES {
+            let points = s.look_up_words(&PACKED_IQ2XS, s.masked(&chunk[0].points, 511));
+            return s.add_signed(s.look_up(s.eight_fields(points, quarter), &IQ2_MAGNITUDES), with_parity(signs), 43);
+        }
         let point = |l: usize| &IQ2XS[usize::from(point(l) & 511)];
         let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
         s.add_signed(s.words(points), with_parity(signs), 43)

@@ -12,7 +12,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2XXS, even_signs, with_parity, write_signed};
+use super::grids::{IQ2_MAGNITUDES, IQ2XXS, PACKED_IQ2XXS, even_signs, with_parity, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::Simd;
 use half::f16;
@@ -57,10 +57,15 @@ impl Affine for Iq2Xxs {
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
         let groups = &chunk[0].groups.as_chunks::<2>().0[quarter];
+        let [first, second] = [&groups[0], &groups[1]].map(|[.., a, b, c, d]| u32::from_le_bytes([*a, *b, *c, *d]));
+        let signs = with_parity(s.sevens(first, second));
+        if S::REGISTER_TABLES {
+            let points = s.look_up_words(&PACKED_IQ2XXS, s.wide_first_fours(&chunk[0].groups));
+            return s.add_signed(s.look_up(s.eight_fields(points, quarter), &IQ2_MAGNITUDES), signs, 43);
+        }
         let point = |l: usize| &IQ2XXS[usize::from(groups[l / 4][l % 4])];
         let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
-        let [first, second] = [&groups[0], &groups[1]].map(|[.., a, b, c, d]| u32::from_le_bytes([*a, *b, *c, *d]));
-        s.add_signed(s.words(points), with_parity(s.sevens(first, second)), 43)
+        s.add_signed(s.words(points), signs, 43)
     }
 
     #[inline(always)]

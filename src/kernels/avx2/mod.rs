@@ -7,6 +7,8 @@ pub(crate) use registers::{four_words, set_halves, sum8, two_words};
 use super::{Isa, Task};
 use crate::simd::{COLUMNS, LANES, Simd};
 use core::arch::x86_64::*;
+use std::array::from_fn;
+
 use registers::{dot32, multiply_bytes, panel_dots, transpose_words, twice};
 
 /// The AVX2 ISA.
@@ -32,9 +34,12 @@ impl Simd for Token {
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
 
+    const REGISTER_TABLES: bool = false;
+
     type Codes = [__m256i; 2];
     type Ints = [__m256i; 2];
     type Floats = [__m256; 2];
+    type Words = [u16; 32];
     type Groups = __m128i;
     type Scales = [__m256i; 2];
 
@@ -348,6 +353,45 @@ impl Simd for Token {
             [_mm_loadu_si128(low), _mm_loadu_si128(low.add(1))]
                 .map(|eight| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(eight))))
         }
+    }
+
+    // The tables: never used here, see `REGISTER_TABLES`, but right.
+
+    #[inline(always)]
+    fn wide(self, bytes: &[u8; 32]) -> Self::Words {
+        bytes.map(u16::from)
+    }
+
+    #[inline(always)]
+    fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words {
+        from_fn(|i| u16::from(eights[i / 4][i % 4]))
+    }
+
+    #[inline(always)]
+    fn masked(self, words: &[[u8; 2]; 32], mask: u16) -> Self::Words {
+        words.map(|word| u16::from_le_bytes(word) & mask)
+    }
+
+    #[inline(always)]
+    fn with_bits(self, words: Self::Words, bits: u32, value: u16) -> Self::Words {
+        from_fn(|i| if bits >> i & 1 == 1 { words[i] | value } else { words[i] })
+    }
+
+    #[inline(always)]
+    fn look_up_words<const N: usize>(self, table: &[u16; N], words: Self::Words) -> Self::Words {
+        words.map(|word| table[usize::from(word) % N])
+    }
+
+    #[inline(always)]
+    fn eight_fields(self, words: Self::Words, quarter: usize) -> Self::Codes {
+        let codes: [u8; COLUMNS] = from_fn(|i| (words[8 * quarter + i / 8] >> (2 * (i % 8)) & 3) as u8);
+        self.bytes(&codes)
+    }
+
+    #[inline(always)]
+    fn four_fields(self, words: Self::Words, half: usize) -> Self::Codes {
+        let codes: [u8; COLUMNS] = from_fn(|i| (words[16 * half + i / 4] >> (3 * (i % 4)) & 7) as u8);
+        self.bytes(&codes)
     }
 
     #[inline(always)]
