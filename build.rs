@@ -6,9 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 
 /// In the order in which the header declares them.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     "version",
     "status",
+    "log",
     "file",
     "tensor",
     "metadata",

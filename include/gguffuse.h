@@ -13,8 +13,8 @@
  *   compiled with an older header, whose structs are shorter, keep working; longer ones are accepted if all that this
  *   version doesn't know is zero.
  * - Strings of the library are NUL-terminated; file strings are valid until the file is closed, static ones for ever.
- * - The library never prints, exits, or aborts, and leaves errno, signals, locale and the floating-point environment as
- *   they were. It computes in the default floating-point environment, whatever the caller's is.
+ * - The library never prints (gguffuse_log_set gives its texts to a callback), exits, or aborts, and leaves errno, signals,
+ *   locale and the floating-point environment as they were. It computes in the default floating-point environment, whatever the caller's is.
  * - What can't be checked is the caller's word: that buffers are as long as is said, that strings end with NUL.
  */
 
@@ -241,6 +241,35 @@ typedef uint32_t gguffuse_precision;
 #endif // __cplusplus
 
 /**
+ * How important a log text is.
+ */
+enum gguffuse_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * A bug of this library that was caught; the call returned GGUFFUSE_ERROR_INTERNAL.
+   */
+  GGUFFUSE_LOG_ERROR = 1,
+  /**
+   * Something works, but not as well as was asked for: fewer threads could be started than wanted.
+   */
+  GGUFFUSE_LOG_WARNING = 2,
+  /**
+   * What was chosen: instruction set, precision and threads of a new context.
+   */
+  GGUFFUSE_LOG_INFO = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum gguffuse_log_level gguffuse_log_level;
+#else
+typedef uint32_t gguffuse_log_level;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Threads, precision and instruction set of multiplications. A handle, not an address: it is never dereferenced, and
  * any thread may use it at any time without a lock. NULL, freed, or foreign handles give GGUFFUSE_ERROR_INVALID_HANDLE.
  */
@@ -259,6 +288,13 @@ typedef struct gguffuse_file gguffuse_file;
  * GGUFFUSE_ERROR_BUSY at once: no call waits for another.
  */
 typedef struct gguffuse_writer gguffuse_writer;
+
+/**
+ * Is called with what the library has to say. `level`: one of GGUFFUSE_LOG_*. `message`: one line, valid during the call
+ * only. It runs on the thread of the call that has something to say, inside of that call: calls of this library from it
+ * give GGUFFUSE_ERROR_BUSY. It must not unwind, throw or longjmp.
+ */
+typedef void (*gguffuse_log_callback)(uint32_t level, const char *message, void *user_data);
 
 /**
  * How to open a file. Set struct_size to sizeof(gguffuse_open_options) and all else to 0, then what you need.
@@ -467,6 +503,17 @@ const char *gguffuse_status_name(int32_t status);
  */
 size_t gguffuse_last_error(char *buffer,
                            size_t capacity);
+
+/**
+ * Sets the one log callback of the process; NULL: silent, as at the beginning. `user_data` is handed to it each time.
+ *
+ * May be called at any time; another thread may still call the one that was set before once more. Every change keeps
+ * some bytes until the process ends.
+ *
+ * Errors: GGUFFUSE_ERROR_OUT_OF_MEMORY.
+ */
+gguffuse_status gguffuse_log_set(gguffuse_log_callback callback,
+                                 void *user_data);
 
 /**
  * Opens the GGUF file at `path` and checks all of its metadata.

@@ -25,6 +25,7 @@ pub mod kernels;
 pub mod matmul;
 
 mod ffi;
+mod log;
 mod simd;
 
 pub use error::{Error, Result};

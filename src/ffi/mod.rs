@@ -1,7 +1,7 @@
 //! The C boundary: the only `extern "C"` of the library, and the source of `include/gguffuse.h`.
 //!
 //! One file per C noun (`file`, `tensor`, `metadata`, `types`, `context`, `matmul`, `weights`, `writer` with
-//! `writer_metadata`, `version`, `status`); what they share is in `arguments` (pointers and structs of the caller),
+//! `writer_metadata`, `version`, `status`, `log`); what they share is in `arguments` (pointers and structs of the caller),
 //! `handles` (the handle table), `call` (what a call borrows from its thread) and this file. Nothing here computes: a
 //! function checks what only C can get wrong, calls Rust, and stores the answer.
 //!
@@ -32,6 +32,7 @@ mod call;
 mod context;
 mod file;
 mod handles;
+mod log;
 mod matmul;
 mod metadata;
 mod status;
@@ -67,6 +68,7 @@ fn guard_or<T>(failed: impl FnOnce(&Error) -> T, body: impl FnOnce() -> Result<T
         }
         Err(payload) => {
             call.record_panic(payload.as_ref());
+            crate::log::say(crate::log::Importance::Error, format_args!("a panic was caught: see gguffuse_last_error"));
             failed(&Error::Internal("a panic was caught"))
         }
     }

@@ -16,6 +16,7 @@ pub use operands::{RawMatrix, RawMatrixMut, Weights};
 
 use crate::error::Result;
 use crate::kernels::Level;
+use crate::log::{self, Importance};
 use operands::Operands;
 use pool::Pool;
 use scratch::Shelf;
@@ -75,13 +76,17 @@ impl Context {
     /// # Errors
     /// `UnsupportedIsa` where `max_isa` or `GGUFFUSE_MAX_ISA` names no level.
     pub fn new(options: &ContextOptions<'_>) -> Result<Context> {
-        Ok(Context {
+        let context = Context {
             level: Level::best(options.max_isa)?,
             precision: options.precision,
             pool: Pool::new(pool::resolve_threads(options.threads)),
             activations: Shelf::default(),
             panels: Shelf::default(),
-        })
+        };
+        let (level, precision, threads) = (context.level.name(), context.precision, context.threads());
+        let text = format_args!("new context: {level}, precision {precision:?}, up to {threads} threads");
+        log::say(Importance::Info, text);
+        Ok(context)
     }
 
     /// The ISA level in use.

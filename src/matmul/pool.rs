@@ -16,6 +16,7 @@
 use super::thread::{self, Start};
 use crate::error::{Error, Result};
 use crate::kernels::float_state::FloatState;
+use crate::log::{self, Importance};
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::{Cell, UnsafeCell};
 use std::hint::spin_loop;
@@ -161,10 +162,12 @@ impl Crew {
         };
         // SAFETY: valid until the last owner leaves, and each worker is one from before its thread exists.
         let shared: &'static Crew = unsafe { crew.as_ref() };
-        for _ in 0..count {
+        for started in 0..count {
             shared.owners.fetch_add(1, Ordering::Relaxed);
             if !thread::start(&shared.start) {
                 shared.owners.fetch_sub(1, Ordering::Relaxed);
+                let text = format_args!("{started} of {count} worker threads could be started");
+                log::say(Importance::Warning, text);
                 break;
             }
         }
