@@ -11,7 +11,7 @@
 //! that the CPU has the features: only a trampoline makes one.
 //!
 //! Measured on the way, for whoever adds a type or an operation: an array that is filled element by element and then loaded
-//! as a vector makes the load wait for the stores (IQ4_XS's scales that way halved its speed), so values go into vectors
+//! as a vector makes the load wait for the stores (IQ4_XS without that: 42 G weights/s instead of 25), so values go into vectors
 //! through registers ([`Simd::words`], [`Simd::interleave`], [`Simd::f16_twice`]), and fields of a few bits are better moved
 //! within a `u64` than taken apart; a loop over an array that is not unrolled puts the array into memory, so short lists are
 //! written out.

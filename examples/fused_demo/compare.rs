@@ -17,8 +17,8 @@ const SEED: u64 = 7;
 /// Limits of the repeats of one case. A case ends with the first that is reached.
 const MOST_ROUNDS: usize = 15;
 const LONGEST_CASE: Duration = Duration::from_millis(1500);
-/// Fused runs per naive one. The first after a naive one find the caches full of f32 weights: with few runs the median
-/// would be one of these (measured: m = 8 takes 1.6 ms with 3 runs, 1.0 with 40).
+/// Fused runs per naive one. The first after a naive one are slower, perhaps as the caches are full of f32 weights: with few
+/// runs the median would be one of these (measured: m = 8 takes 1.6 ms with 3 runs, 1.0 with 40).
 const FUSED_RUNS: usize = 9;
 /// The naive product is left out where it would take longer.
 const LONGEST_NAIVE: Duration = Duration::from_secs(15);

@@ -2,8 +2,8 @@
 //! nothing of the format.
 //!
 //! Up to a MiB it lies on the heap. Beyond, it is an anonymous mapping, which grows by moving pages instead of bytes and
-//! gets its pages a run at a time: a vocabulary of 262,144 tokens (6.5 MB) opens in half the time that a vector needs,
-//! most of which goes into page faults.
+//! gets its pages a run at a time: a vocabulary of 262,144 tokens (6.5 MB) opens in 3.1 ms instead of the 3.7 ms
+//! that a vector takes. Most of what is left is the kernel providing pages.
 
 use super::source::Input;
 use crate::error::{Error, Result};

@@ -22,6 +22,7 @@ pub(crate) mod float_state;
 mod level;
 pub(crate) mod panel;
 mod scalar;
+mod shared;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -1,5 +1,6 @@
 //! The vocabulary in plain Rust: the fallback of every machine and the oracle of every test. Clear before fast.
 
+use super::shared::portable_tables;
 use super::{Isa, Task};
 use crate::simd::{COLUMNS, LANES, Simd};
 use std::array::from_fn;
@@ -203,40 +204,7 @@ impl Simd for Token {
         halves.map(|[low, high]| f32::from_le_bytes([0, 0, low, high]))
     }
 
-    #[inline(always)]
-    fn wide(self, bytes: &[u8; 32]) -> Self::Words {
-        bytes.map(u16::from)
-    }
-
-    #[inline(always)]
-    fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words {
-        from_fn(|i| u16::from(eights[i / 4][i % 4]))
-    }
-
-    #[inline(always)]
-    fn masked(self, words: &[[u8; 2]; 32], mask: u16) -> Self::Words {
-        words.map(|word| u16::from_le_bytes(word) & mask)
-    }
-
-    #[inline(always)]
-    fn with_bits(self, words: Self::Words, bits: u32, value: u16) -> Self::Words {
-        from_fn(|i| if bits >> i & 1 == 1 { words[i] | value } else { words[i] })
-    }
-
-    #[inline(always)]
-    fn look_up_words<const N: usize>(self, table: &[u16; N], words: Self::Words) -> Self::Words {
-        words.map(|word| table[usize::from(word) % N])
-    }
-
-    #[inline(always)]
-    fn eight_fields(self, words: Self::Words, quarter: usize) -> Self::Codes {
-        from_fn(|i| (words[8 * quarter + i / 8] >> (2 * (i % 8)) & 3) as u8)
-    }
-
-    #[inline(always)]
-    fn four_fields(self, words: Self::Words, half: usize) -> Self::Codes {
-        from_fn(|i| (words[16 * half + i / 4] >> (3 * (i % 4)) & 7) as u8)
-    }
+    portable_tables!();
 
     #[inline(always)]
     fn load(self, bytes: &[i8; COLUMNS]) -> Self::Codes {

@@ -13,7 +13,8 @@ use crate::simd::CHUNK;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Work below this, in weight bytes times activation rows, stays on the calling thread: waking others would take longer.
+/// Work below this, in weight bytes times activation rows, stays on the calling thread: some microseconds, in
+/// which others would hardly wake up. Not tuned by measurement.
 const ALONE: usize = 96 << 10;
 /// Parts per thread: enough for a fast core to take over the parts of a slow one.
 const PARTS_PER_THREAD: usize = 8;
@@ -170,7 +171,7 @@ impl Product<'_> {
                 }
             }
         };
-        // Packing reads 4 bytes per element once: below some thousand elements one thread is faster.
+        // Packing reads 4 bytes per element once: not worth waking threads for a few rows.
         if o.m.saturating_mul(o.k) > 64 << 10 {
             self.split(0..o.m, 1, &pack)?;
         } else {

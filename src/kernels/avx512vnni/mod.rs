@@ -1,5 +1,6 @@
 //! AVX-512 (F, BW, DQ, VL) with VNNI, and BMI2, which all such CPUs have: the vocabulary on 64-byte registers. Knows no block type and no algorithm.
 
+use super::shared::small_registers;
 use super::{Isa, Task};
 use crate::kernels::avx2::{four_words, set_halves, sum8, two_words};
 use crate::simd::{COLUMNS, LANES, Simd};
@@ -46,7 +47,6 @@ impl Simd for Token {
 
     #[inline(always)]
     fn words(self, words: [&u64; 8]) -> Self::Codes {
-        // Tried and lost: a gather (vpgatherqq takes longer than eight loads on Zen 5).
         // SAFETY: the token.
         unsafe {
             let low = _mm256_set_m128i(two_words(words[2], words[3]), two_words(words[0], words[1]));
@@ -226,24 +226,6 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn groups(self, scales: [i8; 16]) -> Self::Groups {
-        // SAFETY: the token; 16 bytes are read.
-        unsafe { _mm_loadu_si128(scales.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn concatenate(self, low: u64, high: u64) -> Self::Groups {
-        // SAFETY: the token.
-        unsafe { _mm_set_epi64x(high as i64, low as i64) }
-    }
-
-    #[inline(always)]
-    fn interleave(self, even: u64, odd: u64) -> Self::Groups {
-        // SAFETY: the token.
-        unsafe { _mm_unpacklo_epi8(_mm_cvtsi64_si128(even as i64), _mm_cvtsi64_si128(odd as i64)) }
-    }
-
-    #[inline(always)]
     fn scales(self, groups: Self::Groups, quarter: usize) -> Self::Scales {
         // SAFETY: the token.
         unsafe {
@@ -259,12 +241,6 @@ impl Simd for Token {
     fn group_floats(self, groups: Self::Groups) -> Self::Floats {
         // SAFETY: the token.
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(groups)) }
-    }
-
-    #[inline(always)]
-    fn f16(self, bits: [u8; 2]) -> f32 {
-        // SAFETY: the token.
-        unsafe { _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(u16::from_le_bytes(bits))))) }
     }
 
     #[inline(always)]
@@ -570,9 +546,5 @@ impl Simd for Token {
         }
     }
 
-    #[inline(always)]
-    fn prefetch(self, address: *const u8) {
-        // SAFETY: a prefetch is a hint that never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
-    }
+    small_registers!();
 }
