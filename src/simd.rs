@@ -25,6 +25,43 @@ pub const QUARTERS: usize = CHUNK / COLUMNS;
 /// Lanes of an integer or float vector; also weight rows of a panel strip.
 pub const LANES: usize = 16;
 
+/// Entries of a grid, the table of points that an IQ type's indices choose from. Smaller grids are filled up with 0, so that
+/// one bound holds for all.
+pub const GRID: usize = 2048;
+
+/// What is looked up for a chunk, made by vector instructions and used by loads: so it goes through memory. Measured on IQ2_S
+/// at the AVX-512 level of a Zen 5: 17 G weights/s with indices taken apart in general registers instead.
+#[repr(C, align(64))]
+pub struct Lookups {
+    /// Indices into a grid, each below [`GRID`].
+    indices: [u16; 64],
+    /// A bit per column, set where its code is negative.
+    pub negative: [[u8; 8]; QUARTERS],
+}
+
+impl Lookups {
+    /// All zeros.
+    #[inline(always)]
+    pub const fn new() -> Lookups {
+        Lookups { indices: [0; 64], negative: [[0; 8]; QUARTERS] }
+    }
+
+    /// The indices, each below [`GRID`].
+    #[inline(always)]
+    pub fn indices(&self) -> &[u16; 64] {
+        &self.indices
+    }
+
+    /// The indices, to be written.
+    ///
+    /// # Safety
+    /// Only values below [`GRID`] are written.
+    #[inline(always)]
+    pub unsafe fn indices_mut(&mut self) -> &mut [u16; 64] {
+        &mut self.indices
+    }
+}
+
 /// See the module's text.
 pub trait Simd: Copy {
     /// From how many activation rows on the panel is faster than decode, with 1, 2 and 3 digit planes. Measured on Q4_K,
@@ -35,10 +72,6 @@ pub trait Simd: Copy {
     /// Activation rows that a panel tile covers with 1, 2 and 3 digit planes; at most 6. Chosen so that all sums of a
     /// tile stay in registers.
     const TILE_ROWS: [usize; 3];
-
-    /// Whether tables of a few hundred 16-bit words are looked up in registers, 32 at a time, with `look_up_words`. Else one
-    /// load for each is faster.
-    const REGISTER_TABLES: bool;
 
     /// 64 bytes: unsigned weight codes, or signed activation digits.
     type Codes: Copy;
@@ -57,17 +90,8 @@ pub trait Simd: Copy {
 
     /// 64 bytes.
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes;
-    /// The bytes of eight words, lowest first.
-    fn words(self, words: [&u64; 8]) -> Self::Codes;
-    /// The bytes of sixteen words, lowest first.
-    fn short_words(self, words: [&u32; 16]) -> Self::Codes;
-    /// The bytes of 16 words of a table, lowest first: of those at `low[i]`, plus 256 where bit `i` of `high` is set, modulo
-    /// `N`, a power of two.
-    fn gather<const N: usize>(self, table: &[u32; N], low: &[u8; 16], high: u16) -> Self::Codes;
     /// `offset + code`, or `offset - code` in the columns whose bit is set.
-    fn add_signed(self, codes: Self::Codes, negative: u64, offset: u8) -> Self::Codes;
-    /// 28 bits of each of two words as bytes of 7.
-    fn sevens(self, first: u32, second: u32) -> u64;
+    fn add_signed(self, codes: Self::Codes, negative: &[u8; 8], offset: u8) -> Self::Codes;
     /// Each of 16 bytes four times.
     fn repeat(self, bytes: &[u8; 16]) -> Self::Codes;
     /// The low nibbles of 8 bytes, their high nibbles, and the same of the other three eights.
@@ -129,22 +153,40 @@ pub trait Simd: Copy {
     /// 16 bfloat16 as f32.
     fn bf16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats;
 
-    // ---- tables ----
+    // ---- grids ----
 
     /// 32 bytes as words.
     fn wide(self, bytes: &[u8; 32]) -> Self::Words;
     /// The first four of each eight bytes as words.
     fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words;
-    /// 32 words from memory, masked.
-    fn masked(self, words: &[[u8; 2]; 32], mask: u16) -> Self::Words;
+    /// 32 words from memory.
+    fn load_words(self, words: &[[u8; 2]; 32]) -> Self::Words;
     /// `words[i] | value` where bit `i` is set.
-    fn with_bits(self, words: Self::Words, bits: u32, value: u16) -> Self::Words;
-    /// `table[words[i]]`; the words are below `N`, which is 256 or 512.
-    fn look_up_words<const N: usize>(self, table: &[u16; N], words: Self::Words) -> Self::Words;
-    /// The fields of eight words from `8 * quarter` on, eight fields of 2 bits each, as codes.
-    fn eight_fields(self, words: Self::Words, quarter: usize) -> Self::Codes;
-    /// The fields of sixteen words from `16 * half` on, four fields of 3 bits each, as codes.
-    fn four_fields(self, words: Self::Words, half: usize) -> Self::Codes;
+    fn with_bits(self, words: Self::Words, bits: &[u8; 4], value: u16) -> Self::Words;
+    /// `words[i] | (fields[i] * factors[i % 4]) & mask`, where `fields[i]` are the bytes of `source` at `places[i]`; a place of 255
+    /// stands for the byte 0. Factors are powers of two.
+    fn with_fields<const B: usize>(
+        self,
+        words: Self::Words,
+        source: &[u8; B],
+        places: &[[u8; 2]; 32],
+        factors: [u16; 4],
+        mask: u16,
+    ) -> Self::Words;
+    /// The words modulo [`GRID`] as the indices of a chunk: the first 32, or the second.
+    fn store_indices(self, words: Self::Words, half: usize, out: &mut Lookups);
+    /// The points of columns `64 * quarter..64 * quarter + 64` with indices for eight columns each.
+    fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes;
+    /// The same with indices for four columns each.
+    fn short_points(self, grid: &[u32; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes;
+    /// Adds `value` to the columns of index `i` where `bit` of word `i` is not set; indices are for eight columns.
+    fn add_where_clear(self, codes: Self::Codes, words: Self::Words, bit: u16, quarter: usize, value: u8) -> Self::Codes;
+    /// The signs of eight columns each from the top seven bits of words: the eighth makes the number of minus signs even.
+    fn even_signs_of_words(self, words: &[[u8; 2]; 32], out: &mut Lookups);
+    /// The same from the lowest 28 bits of words for 32 columns each.
+    fn even_signs_of_fours(self, words: &[[u8; 4]; 8], out: &mut Lookups);
+    /// The same from the second word of each two.
+    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8], out: &mut Lookups);
 
     // ---- integers ----
 

@@ -12,9 +12,9 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ3S, IQ3S_MAGNITUDES, PACKED_IQ3S, join, wide_bytes, write_signed};
+use super::grids::{IQ3S, join, wide_bytes, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One IQ3_S block.
@@ -64,19 +64,15 @@ impl Affine for Iq3S {
     const CODE_MAX: usize = 30;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        let signs = u64::from_le_bytes(chunk[0].signs.as_chunks::<8>().0[quarter]);
-        if S::REGISTER_TABLES {
-            let (low, high) = (chunk[0].low.as_chunks().0, chunk[0].high.as_chunks().0);
-            let indices = s.with_bits(s.wide(&low[quarter / 2]), u32::from_le_bytes(high[quarter / 2]), 256);
-            let points = s.look_up_words(&PACKED_IQ3S, indices);
-            return s.add_signed(s.look_up(s.four_fields(points, quarter % 2), &IQ3S_MAGNITUDES), signs, 15);
-        }
-        let high = u16::from_le_bytes(chunk[0].high.as_chunks().0[quarter]);
-        // Nine bits an index: taking them apart one by one costs more than the gather does (6.4
-        // against 7.7 G weights/s at the AVX2 level of a Zen 5).
-        let magnitudes = s.gather(&IQ3S, &chunk[0].low.as_chunks().0[quarter], high);
-        s.add_signed(magnitudes, signs, 15)
+    fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+        let (low, high) = (chunk[0].low.as_chunks().0, chunk[0].high.as_chunks().0);
+        s.store_indices(s.with_bits(s.wide(&low[0]), &high[0], 256), 0, out);
+        s.store_indices(s.with_bits(s.wide(&low[1]), &high[1], 256), 1, out);
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
+        s.add_signed(s.short_points(&IQ3S, lookups, quarter), &chunk[0].signs.as_chunks().0[quarter], 15)
     }
 
     #[inline(always)]

@@ -11,9 +11,9 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ3XXS, IQ3XXS_MAGNITUDES, PACKED_IQ3XXS, even_signs, join, with_parity, write_signed};
+use super::grids::{IQ3XXS, even_signs, join, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One IQ3_XXS block.
@@ -55,19 +55,16 @@ impl Affine for Iq3Xxs {
     const CODE_MAX: usize = 124;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        let block = &chunk[0];
-        let signs = |g: usize| u32::from_le_bytes(block.signs[g]);
-        let signs = with_parity(s.sevens(signs(2 * quarter), signs(2 * quarter + 1)));
-        if S::REGISTER_TABLES {
-            let indices = s.wide(&block.indices.as_flattened().as_flattened().as_chunks().0[quarter / 2]);
-            let points = s.look_up_words(&PACKED_IQ3XXS, indices);
-            return s.add_signed(s.look_up(s.four_fields(points, quarter % 2), &IQ3XXS_MAGNITUDES), signs, 62);
-        }
-        // Faster than a gather (9.2 against 6.6 G weights/s at the AVX2 level of a Zen 5).
-        let indices: &[u8; 16] = &block.indices.as_flattened().as_flattened().as_chunks().0[quarter];
-        let magnitudes = s.short_words(indices.map(|index| &IQ3XXS[usize::from(index)]));
-        s.add_signed(magnitudes, signs, 62)
+    fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+        let indices = chunk[0].indices.as_flattened().as_flattened().as_chunks().0;
+        s.store_indices(s.wide(&indices[0]), 0, out);
+        s.store_indices(s.wide(&indices[1]), 1, out);
+        s.even_signs_of_fours(&chunk[0].signs, out);
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(_: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
+        s.add_signed(s.short_points(&IQ3XXS, lookups, quarter), &lookups.negative[quarter], 62)
     }
 
     #[inline(always)]

@@ -20,7 +20,7 @@ use super::Task;
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
 use crate::blocks::Affine;
-use crate::simd::{CHUNK, COLUMNS, QUARTERS, Simd};
+use crate::simd::{CHUNK, COLUMNS, Lookups, QUARTERS, Simd};
 use std::marker::PhantomData;
 
 /// Weight rows times packed activations.
@@ -98,7 +98,12 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     // SAFETY: the caller's promise.
     let chunks = unsafe { Chunks::<A>::of(w, job.k) };
     let mut acc = [s.splat(0.0); M];
-    for chunk in 0..job.k.div_ceil(CHUNK) {
+    let chunk_count = job.k.div_ceil(CHUNK);
+    // A chunk ahead: loads that follow close behind a vector store wait for it.
+    let mut lookups = [const { Lookups::new() }; 2];
+    // SAFETY: there is a first chunk.
+    A::look_up(unsafe { chunks.get(0) }, s, &mut lookups[0]);
+    for chunk in 0..chunk_count {
         // SAFETY: below the number of chunks.
         let blocks = unsafe { chunks.get(chunk) };
         let ahead = blocks.as_ptr().cast::<u8>().wrapping_add(AHEAD);
@@ -106,7 +111,12 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
             s.prefetch(ahead.wrapping_add(64 * line));
         }
         let scaling = A::scaling(blocks, s);
-        let codes = [A::codes(blocks, s, 0), A::codes(blocks, s, 1), A::codes(blocks, s, 2), A::codes(blocks, s, 3)];
+        if chunk + 1 < chunk_count {
+            // SAFETY: below the number of chunks.
+            A::look_up(unsafe { chunks.get(chunk + 1) }, s, &mut lookups[(chunk + 1) % 2]);
+        }
+        let of = |quarter: usize| A::codes(blocks, &lookups[chunk % 2], s, quarter);
+        let codes = [of(0), of(1), of(2), of(3)];
         for m in 0..M {
             // SAFETY: the caller's promise: a header and `P` planes per chunk, aligned to 64.
             let (header, digits) = unsafe {

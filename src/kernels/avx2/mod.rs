@@ -2,11 +2,11 @@
 
 mod registers;
 
-pub(crate) use registers::{four_words, set_halves, sum8, two_words};
+pub(crate) use registers::{apart, four_factors, four_words, load_small, set_halves, store_signs, sum8, two_words};
 
-use super::shared::{portable_tables, small_registers};
+use super::shared::small_registers;
 use super::{Isa, Task};
-use crate::simd::{COLUMNS, LANES, Simd};
+use crate::simd::{COLUMNS, GRID, LANES, Lookups, Simd};
 use core::arch::x86_64::*;
 
 use registers::{dot32, multiply_bytes, panel_dots, transpose_words, twice};
@@ -34,12 +34,10 @@ impl Simd for Token {
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
 
-    const REGISTER_TABLES: bool = false;
-
     type Codes = [__m256i; 2];
     type Ints = [__m256i; 2];
     type Floats = [__m256; 2];
-    type Words = [u16; 32];
+    type Words = [__m256i; 2];
     type Groups = __m128i;
     type Scales = [__m256i; 2];
 
@@ -53,65 +51,10 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn words(self, words: [&u64; 8]) -> Self::Codes {
-        // SAFETY: the token.
-        unsafe {
-            [
-                _mm256_set_m128i(two_words(words[2], words[3]), two_words(words[0], words[1])),
-                _mm256_set_m128i(two_words(words[6], words[7]), two_words(words[4], words[5])),
-            ]
-        }
-    }
-
-    #[inline(always)]
-    fn short_words(self, words: [&u32; 16]) -> Self::Codes {
-        // SAFETY: the token.
-        unsafe {
-            [
-                _mm256_set_m128i(
-                    four_words([words[4], words[5], words[6], words[7]]),
-                    four_words([words[0], words[1], words[2], words[3]]),
-                ),
-                _mm256_set_m128i(
-                    four_words([words[12], words[13], words[14], words[15]]),
-                    four_words([words[8], words[9], words[10], words[11]]),
-                ),
-            ]
-        }
-    }
-
-    #[inline(always)]
-    fn gather<const N: usize>(self, table: &[u32; N], low: &[u8; 16], high: u16) -> Self::Codes {
-        const { assert!(N.is_power_of_two()) };
-        // SAFETY: the token; 16 bytes are read, and table entries at indices that are cut to below N.
-        unsafe {
-            let low = _mm_loadu_si128(low.as_ptr().cast());
-            let (low, high) = ([low, _mm_unpackhi_epi64(low, low)], [i32::from(high), i32::from(high >> 8)]);
-            let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-            let (most, beyond) = (_mm256_set1_epi32(N as i32 - 1), _mm256_set1_epi32(256));
-            let mut words = [_mm256_setzero_si256(); 2];
-            for half in 0..2 {
-                let is_set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(high[half]), bits), bits);
-                let index = _mm256_or_si256(_mm256_cvtepu8_epi32(low[half]), _mm256_and_si256(is_set, beyond));
-                words[half] = _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), _mm256_and_si256(index, most));
-            }
-            words
-        }
-    }
-
-    #[inline(always)]
-    fn add_signed(self, codes: Self::Codes, negative: u64, offset: u8) -> Self::Codes {
-        let negative = self.bits(negative);
-        self.add(self.sub(self.xor(codes, negative), negative), self.splat_codes(offset))
-    }
-
-    #[inline(always)]
-    fn sevens(self, first: u32, second: u32) -> u64 {
-        // Without `pdep`, which is slow on older CPUs of this level: the fields move to their bytes, a step of half the
-        // width at a time.
-        let words = u64::from(first & 0x0fff_ffff) | u64::from(second & 0x0fff_ffff) << 32;
-        let pairs = (words & 0x0000_3fff_0000_3fff) | (words & 0x0fff_c000_0fff_c000) << 2;
-        (pairs & 0x007f_007f_007f_007f) | (pairs & 0x3f80_3f80_3f80_3f80) << 1
+    fn add_signed(self, codes: Self::Codes, negative: &[u8; 8], offset: u8) -> Self::Codes {
+        let negative = self.bits(u64::from_le_bytes(*negative));
+        // The negative code is its complement + 1, the mask -1.
+        self.add(self.xor(codes, negative), self.sub(self.splat_codes(offset), negative))
     }
 
     #[inline(always)]
@@ -331,8 +274,159 @@ impl Simd for Token {
         }
     }
 
-    // Never used here, see `REGISTER_TABLES`, but right.
-    portable_tables!();
+    #[inline(always)]
+    fn wide(self, bytes: &[u8; 32]) -> Self::Words {
+        // SAFETY: the token; 2 x 16 bytes are read from an array of 32.
+        unsafe {
+            let low = bytes.as_ptr().cast::<__m128i>();
+            [_mm256_cvtepu8_epi16(_mm_loadu_si128(low)), _mm256_cvtepu8_epi16(_mm_loadu_si128(low.add(1)))]
+        }
+    }
+
+    #[inline(always)]
+    fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words {
+        // SAFETY: the token; 4 x 16 bytes are read from an array of 64.
+        unsafe {
+            let pairs = eights.as_ptr().cast::<__m128i>();
+            let firsts = |pair: usize| {
+                let (a, b) = (_mm_loadu_si128(pairs.add(pair)), _mm_loadu_si128(pairs.add(pair + 1)));
+                _mm_castps_si128(_mm_shuffle_ps::<0x88>(_mm_castsi128_ps(a), _mm_castsi128_ps(b)))
+            };
+            [_mm256_cvtepu8_epi16(firsts(0)), _mm256_cvtepu8_epi16(firsts(2))]
+        }
+    }
+
+    #[inline(always)]
+    fn load_words(self, words: &[[u8; 2]; 32]) -> Self::Words {
+        // SAFETY: the token; 2 x 32 bytes are read from an array of 64.
+        unsafe {
+            let low = words.as_ptr().cast::<__m256i>();
+            [_mm256_loadu_si256(low), _mm256_loadu_si256(low.add(1))]
+        }
+    }
+
+    #[inline(always)]
+    fn with_bits(self, words: Self::Words, bits: &[u8; 4], value: u16) -> Self::Words {
+        // SAFETY: the token.
+        unsafe {
+            let each = _mm256_setr_epi16(
+                1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768,
+            );
+            let value = _mm256_set1_epi16(value as i16);
+            let with = |words: __m256i, bits: [u8; 2]| {
+                let set = _mm256_and_si256(_mm256_set1_epi16(i16::from_le_bytes(bits)), each);
+                _mm256_or_si256(words, _mm256_and_si256(_mm256_cmpeq_epi16(set, each), value))
+            };
+            let [a, b, c, d] = *bits;
+            [with(words[0], [a, b]), with(words[1], [c, d])]
+        }
+    }
+
+    #[inline(always)]
+    fn with_fields<const B: usize>(
+        self,
+        words: Self::Words,
+        source: &[u8; B],
+        places: &[[u8; 2]; 32],
+        factors: [u16; 4],
+        mask: u16,
+    ) -> Self::Words {
+        let [low, high] = self.load_words(places);
+        // SAFETY: the token; B bytes are read.
+        unsafe {
+            let source = _mm256_broadcastsi128_si256(load_small(source));
+            let (factors, mask) = (_mm256_set1_epi64x(four_factors(factors)), _mm256_set1_epi16(mask as i16));
+            let with = |words: __m256i, places: __m256i| {
+                let fields = _mm256_mullo_epi16(_mm256_shuffle_epi8(source, places), factors);
+                _mm256_or_si256(words, _mm256_and_si256(fields, mask))
+            };
+            [with(words[0], low), with(words[1], high)]
+        }
+    }
+
+    #[inline(always)]
+    fn store_indices(self, words: Self::Words, half: usize, out: &mut Lookups) {
+        // SAFETY: the token; the words are cut to below the grid's size; 2 x 32 bytes are written to half of an array of 128.
+        unsafe {
+            let most = _mm256_set1_epi16(GRID as i16 - 1);
+            let low = out.indices_mut().as_mut_ptr().add(32 * half).cast::<__m256i>();
+            _mm256_storeu_si256(low, _mm256_and_si256(words[0], most));
+            _mm256_storeu_si256(low.add(1), _mm256_and_si256(words[1], most));
+        }
+        // Else the compiler takes the vector apart with one instruction more for each word than the loads take.
+        std::hint::black_box(out);
+    }
+
+    #[inline(always)]
+    fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes {
+        let indices = lookups.indices();
+        // SAFETY: the token; all indices are below the grid's size.
+        unsafe {
+            let point = |i: usize| grid.get_unchecked(usize::from(indices[8 * quarter + i]));
+            [
+                _mm256_set_m128i(two_words(point(2), point(3)), two_words(point(0), point(1))),
+                _mm256_set_m128i(two_words(point(6), point(7)), two_words(point(4), point(5))),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn short_points(self, grid: &[u32; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes {
+        let indices = lookups.indices();
+        // SAFETY: the token; all indices are below the grid's size.
+        unsafe {
+            let four = |i: usize| {
+                let point = |j: usize| grid.get_unchecked(usize::from(indices[16 * quarter + 4 * i + j]));
+                four_words([point(0), point(1), point(2), point(3)])
+            };
+            [_mm256_set_m128i(four(1), four(0)), _mm256_set_m128i(four(3), four(2))]
+        }
+    }
+
+    #[inline(always)]
+    fn add_where_clear(self, codes: Self::Codes, words: Self::Words, bit: u16, quarter: usize, value: u8) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe {
+            let clear = |words: __m256i| {
+                let bit = _mm256_set1_epi16(bit as i16);
+                _mm256_cmpeq_epi16(_mm256_and_si256(words, bit), _mm256_setzero_si256())
+            };
+            let (half, value) = (clear(words[quarter / 2]), _mm256_set1_epi8(value as i8));
+            let eight =
+                if quarter % 2 == 0 { _mm256_castsi256_si128(half) } else { _mm256_extracti128_si256::<1>(half) };
+            let (low, high) = (_mm256_cvtepi16_epi64(eight), _mm256_cvtepi16_epi64(_mm_unpackhi_epi64(eight, eight)));
+            [
+                _mm256_add_epi8(codes[0], _mm256_and_si256(low, value)),
+                _mm256_add_epi8(codes[1], _mm256_and_si256(high, value)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn even_signs_of_words(self, words: &[[u8; 2]; 32], out: &mut Lookups) {
+        let [low, high] = self.load_words(words);
+        // SAFETY: the token.
+        unsafe {
+            let sevens = _mm256_packus_epi16(_mm256_srli_epi16::<9>(low), _mm256_srli_epi16::<9>(high));
+            store_signs(_mm256_permute4x64_epi64::<0xd8>(sevens), out);
+        }
+    }
+
+    #[inline(always)]
+    fn even_signs_of_fours(self, words: &[[u8; 4]; 8], out: &mut Lookups) {
+        // SAFETY: the token; 32 bytes are read.
+        unsafe { store_signs(apart(_mm256_loadu_si256(words.as_ptr().cast())), out) }
+    }
+
+    #[inline(always)]
+    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8], out: &mut Lookups) {
+        // SAFETY: the token; 2 x 32 bytes are read from an array of 64.
+        unsafe {
+            let low = eights.as_ptr().cast::<f32>();
+            let seconds = _mm256_shuffle_ps::<0xdd>(_mm256_loadu_ps(low), _mm256_loadu_ps(low.add(8)));
+            store_signs(apart(_mm256_permute4x64_epi64::<0xd8>(_mm256_castps_si256(seconds))), out);
+        }
+    }
 
     #[inline(always)]
     fn load(self, bytes: &[i8; COLUMNS]) -> Self::Codes {

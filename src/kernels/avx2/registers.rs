@@ -1,7 +1,7 @@
 //! What the AVX2 vocabulary (and in part the AVX-512 one) needs on single registers: sums, transpositions, byte products, the
 //! dot products of codes and digits. Knows no token: every function asks its caller for the feature.
 
-use crate::simd::COLUMNS;
+use crate::simd::{COLUMNS, Lookups};
 use core::arch::x86_64::*;
 
 /// Eight halves in a register. An array of them made in memory would be narrow stores and a wide load, which waits for them.
@@ -56,6 +56,60 @@ pub(crate) unsafe fn four_words(words: [&u32; 4]) -> __m128i {
         let two = _mm_insert_epi32::<1>(_mm_cvtsi32_si128(*words[0] as i32), *words[1] as i32);
         _mm_insert_epi32::<3>(_mm_insert_epi32::<2>(two, *words[2] as i32), *words[3] as i32)
     }
+}
+
+/// 8 or 16 bytes.
+///
+/// # Safety
+/// The CPU has SSE 2.
+#[inline(always)]
+pub(crate) unsafe fn load_small<const B: usize>(bytes: &[u8; B]) -> __m128i {
+    const { assert!(B == 8 || B == 16) };
+    // SAFETY: the caller's promise; B bytes are read.
+    unsafe { if B == 8 { _mm_loadl_epi64(bytes.as_ptr().cast()) } else { _mm_loadu_si128(bytes.as_ptr().cast()) } }
+}
+
+/// Four words in one.
+pub(crate) const fn four_factors(factors: [u16; 4]) -> i64 {
+    let [a, b, c, d] = factors;
+    a as i64 | (b as i64) << 16 | (c as i64) << 32 | (d as i64) << 48
+}
+
+/// The lowest 28 bits of each word as four bytes of seven.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(crate) unsafe fn apart(words: __m256i) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // A step of half the width at a time.
+        let high = _mm256_and_si256(_mm256_slli_epi32::<2>(words), _mm256_set1_epi32(0x3fff_0000));
+        let pairs = _mm256_or_si256(_mm256_and_si256(words, _mm256_set1_epi32(0x3fff)), high);
+        let high = _mm256_and_si256(_mm256_slli_epi32::<1>(pairs), _mm256_set1_epi32(0x7f00_7f00));
+        _mm256_or_si256(_mm256_and_si256(pairs, _mm256_set1_epi32(0x007f_007f)), high)
+    }
+}
+
+/// Stores bytes of seven signs, each with the eighth that makes the number of minus signs even.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(crate) unsafe fn store_signs(sevens: __m256i, out: &mut Lookups) {
+    // SAFETY: the caller's promise; 32 bytes are written to an array of 32.
+    unsafe {
+        // The top bit is set for nibbles with an odd number of bits.
+        let odd = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+            0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0,
+        ));
+        let low = _mm256_and_si256(sevens, _mm256_set1_epi8(15));
+        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(sevens), _mm256_set1_epi8(15));
+        let eighth = _mm256_xor_si256(_mm256_shuffle_epi8(odd, low), _mm256_shuffle_epi8(odd, high));
+        _mm256_storeu_si256(out.negative.as_mut_ptr().cast(), _mm256_or_si256(sevens, eighth));
+    }
+    // As with the indices.
+    std::hint::black_box(out);
 }
 
 /// Bytewise product, modulo 256: the even bytes and the odd ones as words.
