@@ -29,6 +29,16 @@ pub const LANES: usize = 16;
 /// one bound holds for all.
 pub const GRID: usize = 2048;
 
+/// A grid of `N` points, for eight (`P` is u64) or four columns (`[u32; 4]`, the point four times) each.
+pub struct Grid<P, const N: usize> {
+    /// The points as bytes, the first column lowest.
+    pub points: [P; GRID],
+    /// The points as fields of 2 or 3 bits.
+    pub packed: [u16; N],
+    /// What a field stands for.
+    pub magnitudes: [u8; 16],
+}
+
 /// What is looked up for a chunk, made by vector instructions and used by loads: so it goes through memory. Measured on IQ2_S
 /// at the AVX-512 level of a Zen 5: 17 G weights/s with indices taken apart in general registers instead.
 #[repr(C, align(64))]
@@ -72,6 +82,10 @@ pub trait Simd: Copy {
     /// Activation rows that a panel tile covers with 1, 2 and 3 digit planes; at most 6. Chosen so that all sums of a
     /// tile stay in registers.
     const TILE_ROWS: [usize; 3];
+
+    /// Whether the points of a [`Grid`] of 256 or 512 are looked up in registers, 32 at a time. Else one load for each is
+    /// faster, and `small_points` and `short_points` take the indices from [`Lookups`].
+    const REGISTER_GRIDS: bool;
 
     /// 64 bytes: unsigned weight codes, or signed activation digits.
     type Codes: Copy;
@@ -177,10 +191,32 @@ pub trait Simd: Copy {
     fn store_indices(self, words: Self::Words, half: usize, out: &mut Lookups);
     /// The points of columns `64 * quarter..64 * quarter + 64` with indices for eight columns each.
     fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes;
-    /// The same with indices for four columns each.
-    fn short_points(self, grid: &[u32; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes;
+    /// The same for a grid of 256 or 512, with the indices also as words; see `REGISTER_GRIDS`.
+    fn small_points<const N: usize>(
+        self,
+        grid: &Grid<u64, N>,
+        words: Self::Words,
+        lookups: &Lookups,
+        quarter: usize,
+    ) -> Self::Codes;
+    /// The same with indices for four columns each: `words` are the 32 of the half that the quarter lies in.
+    fn short_points<const N: usize>(
+        self,
+        grid: &Grid<[u32; 4], N>,
+        words: Self::Words,
+        lookups: &Lookups,
+        quarter: usize,
+    ) -> Self::Codes;
     /// Adds `value` to the columns of index `i` where `bit` of word `i` is not set; indices are for eight columns.
     fn add_where_clear(self, codes: Self::Codes, words: Self::Words, bit: u16, quarter: usize, value: u8) -> Self::Codes;
+    /// `words & mask`.
+    fn mask_words(self, words: Self::Words, mask: u16) -> Self::Words;
+    /// The top nibbles of eight words, a byte each.
+    fn top_nibbles_of_twos(self, words: &[[u8; 2]; 8]) -> u64;
+    /// The top nibbles of eight words, a byte each.
+    fn top_nibbles_of_fours(self, words: &[[u8; 4]; 8]) -> u64;
+    /// The top nibbles of eight words, a byte each.
+    fn top_nibbles_of_eights(self, words: &[[u8; 8]; 8]) -> u64;
     /// The signs of eight columns each from the top seven bits of words: the eighth makes the number of minus signs even.
     fn even_signs_of_words(self, words: &[[u8; 2]; 32], out: &mut Lookups);
     /// The same from the lowest 28 bits of words for 32 columns each.

@@ -4,20 +4,24 @@
 //! ggml-common.h in ggml 0.21.0 (MIT licence, copyright 2023-2026 The ggml authors). A grid point has 2 bits (IQ1, IQ2) or
 //! 3 bits (IQ3) per element here, the first element lowest; `spread_*` makes bytes of them when the crate is compiled.
 
-use crate::simd::{GRID, Simd};
+use crate::simd::{GRID, Grid, Simd};
 
 /// IQ1_S, IQ1_M: 8 values per point, the first in the lowest byte: -1, 0 and 1 as `8 * value + 8`.
 pub(crate) static IQ1S: [u64; GRID] = spread_8(PACKED_IQ1S, [0, 8, 16, 0]);
-/// IQ2_XXS: 8 magnitudes per point, the first in the lowest byte.
-pub(crate) static IQ2XXS: [u64; GRID] = spread_8(PACKED_IQ2XXS, IQ2_LEVELS);
+/// IQ2_XXS: 8 magnitudes per point.
+pub(crate) static IQ2XXS: Grid<u64, 256> =
+    Grid { points: spread_8(PACKED_IQ2XXS, IQ2), packed: PACKED_IQ2XXS, magnitudes: sixteen(IQ2) };
 /// IQ2_XS: as [`IQ2XXS`].
-pub(crate) static IQ2XS: [u64; GRID] = spread_8(PACKED_IQ2XS, IQ2_LEVELS);
-/// IQ2_S: as [`IQ2XXS`].
-pub(crate) static IQ2S: [u64; GRID] = spread_8(PACKED_IQ2S, IQ2_LEVELS);
-/// IQ3_XXS: 4 magnitudes per point, the first in the lowest byte.
-pub(crate) static IQ3XXS: [u32; GRID] = spread_4(PACKED_IQ3XXS, [4, 12, 20, 28, 36, 44, 52, 62]);
+pub(crate) static IQ2XS: Grid<u64, 512> =
+    Grid { points: spread_8(PACKED_IQ2XS, IQ2), packed: PACKED_IQ2XS, magnitudes: sixteen(IQ2) };
+/// IQ2_S: 8 magnitudes per point, the first in the lowest byte.
+pub(crate) static IQ2S: [u64; GRID] = spread_8(PACKED_IQ2S, IQ2);
+/// IQ3_XXS: 4 magnitudes per point.
+pub(crate) static IQ3XXS: Grid<[u32; 4], 256> = short_grid(PACKED_IQ3XXS, [4, 12, 20, 28, 36, 44, 52, 62]);
 /// IQ3_S: as [`IQ3XXS`].
-pub(crate) static IQ3S: [u32; GRID] = spread_4(PACKED_IQ3S, [1, 3, 5, 7, 9, 11, 13, 15]);
+pub(crate) static IQ3S: Grid<[u32; 4], 512> = short_grid(PACKED_IQ3S, [1, 3, 5, 7, 9, 11, 13, 15]);
+
+const IQ2: [u8; 4] = [8, 25, 43, 0];
 
 /// The signs of 8 elements, from one bit each: byte j is 0xff where bit j is set (negative) and 0 elsewhere.
 pub(crate) static SIGN_BYTES: [u64; 256] = {
@@ -33,8 +37,6 @@ pub(crate) static SIGN_BYTES: [u64; 256] = {
     }
     table
 };
-
-const IQ2_LEVELS: [u8; 4] = [8, 25, 43, 0];
 
 /// The eight signs of which only seven are stored (IQ2_XXS, IQ2_XS, IQ3_XXS): the number of minus signs is even.
 #[inline(always)]
@@ -112,19 +114,32 @@ const fn spread_8<const N: usize>(packed: [u16; N], levels: [u8; 4]) -> [u64; GR
     points
 }
 
-const fn spread_4<const N: usize>(packed: [u16; N], levels: [u8; 8]) -> [u32; GRID] {
-    let mut points = [0; GRID];
+const fn short_grid<const N: usize>(packed: [u16; N], levels: [u8; 8]) -> Grid<[u32; 4], N> {
+    let mut points = [[0; 4]; GRID];
     let mut point = 0;
     while point < N {
+        let mut word = 0;
         let mut element = 0;
         while element < 4 {
             let level = levels[(packed[point] >> (3 * element) & 7) as usize];
-            points[point] |= (level as u32) << (8 * element);
+            word |= (level as u32) << (8 * element);
             element += 1;
         }
+        points[point] = [word; 4];
         point += 1;
     }
-    points
+    Grid { points, packed, magnitudes: sixteen(levels) }
+}
+
+/// `levels`, filled up for `Simd::look_up`.
+const fn sixteen<const N: usize>(levels: [u8; N]) -> [u8; 16] {
+    let mut all = [0; 16];
+    let mut i = 0;
+    while i < N {
+        all[i] = levels[i];
+        i += 1;
+    }
+    all
 }
 
 #[rustfmt::skip]

@@ -11,7 +11,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ1S, low_bytes, write_shifted};
+use super::grids::{IQ1S, write_shifted};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::{Lookups, Simd};
 use half::f16;
@@ -79,13 +79,11 @@ impl Affine for Iq1S {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let [first, second] = [&chunk[0].high[..4], &chunk[0].high[4..]]
-            .map(|four| four.iter().rev().fold(0, |word, high| word << 16 | u64::from(u16::from_le_bytes(*high))));
-        let three = |word: u64| low_bytes(word >> 12 & 0x0007_0007_0007_0007);
-        let scales = 2 * (three(first) | three(second) << 32) + 0x0101_0101_0101_0101;
-        // A code of 8 stands for the value delta, which is plus or minus an eighth: so the min is the scale less that.
-        let bits = |word: u64| low_bytes(word >> 15 & 0x0001_0001_0001_0001);
-        let negative = bits(first) | bits(second) << 32;
+        // Three bits of scale and the sign of delta. A code of 8 stands for the value delta, which is plus or minus an eighth:
+        // so the min is the scale less that.
+        let nibbles = s.top_nibbles_of_twos(&chunk[0].high);
+        let ones = 0x0101_0101_0101_0101;
+        let (scales, negative) = (2 * (nibbles & (7 * ones)) + ones, nibbles >> 3 & ones);
         // No byte of the scales is 0, so none carries into the next.
         let signed = (scales ^ (negative * 255)) + negative;
         let (scales, signed) = (s.groups_twice(scales), s.group_floats(s.groups_twice(signed)));

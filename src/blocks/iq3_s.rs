@@ -36,6 +36,12 @@ impl Iq3S {
     pub(crate) fn index(&self, l: usize) -> usize {
         usize::from(self.low[l]) | usize::from(self.high[l / 8] >> (l % 8) & 1) << 8
     }
+
+    /// The indices of 128 columns.
+    #[inline(always)]
+    fn indices<S: Simd>(chunk: &[Self], s: S, half: usize) -> S::Words {
+        s.with_bits(s.wide(&chunk[0].low.as_chunks().0[half]), &chunk[0].high.as_chunks().0[half], 256)
+    }
 }
 
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
@@ -52,7 +58,7 @@ unsafe impl Block for Iq3S {
         for (l, (signs, values)) in self.signs.iter().zip(out.as_chunks_mut().0).enumerate() {
             let s = (self.scales[l / 8] >> (l / 4 % 2 * 4)) & 15;
             let scale = d * f32::from(1 + 2 * s);
-            let magnitudes = join(IQ3S[self.index(2 * l)], IQ3S[self.index(2 * l + 1)]);
+            let magnitudes = join(IQ3S.points[self.index(2 * l)][0], IQ3S.points[self.index(2 * l + 1)][0]);
             write_signed(values, scale, magnitudes, *signs);
         }
     }
@@ -65,14 +71,16 @@ impl Affine for Iq3S {
 
     #[inline(always)]
     fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
-        let (low, high) = (chunk[0].low.as_chunks().0, chunk[0].high.as_chunks().0);
-        s.store_indices(s.with_bits(s.wide(&low[0]), &high[0], 256), 0, out);
-        s.store_indices(s.with_bits(s.wide(&low[1]), &high[1], 256), 1, out);
+        if !S::REGISTER_GRIDS {
+            s.store_indices(Self::indices(chunk, s, 0), 0, out);
+            s.store_indices(Self::indices(chunk, s, 1), 1, out);
+        }
     }
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
-        s.add_signed(s.short_points(&IQ3S, lookups, quarter), &chunk[0].signs.as_chunks().0[quarter], 15)
+        let points = s.short_points(&IQ3S, Self::indices(chunk, s, quarter / 2), lookups, quarter);
+        s.add_signed(points, &chunk[0].signs.as_chunks().0[quarter], 15)
     }
 
     #[inline(always)]

@@ -27,6 +27,14 @@ pub struct Iq3Xxs {
 
 const _: () = assert!(size_of::<Iq3Xxs>() == TensorType::IQ3_XXS.block_bytes());
 
+impl Iq3Xxs {
+    /// The indices of 128 columns.
+    #[inline(always)]
+    fn indices<S: Simd>(chunk: &[Self], s: S, half: usize) -> S::Words {
+        s.wide(&chunk[0].indices.as_flattened().as_flattened().as_chunks().0[half])
+    }
+}
+
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
 unsafe impl Block for Iq3Xxs {
     const TYPE: TensorType = TensorType::IQ3_XXS;
@@ -42,7 +50,7 @@ unsafe impl Block for Iq3Xxs {
             let signs = u32::from_le_bytes(*signs);
             let scale = d * (0.5 + (signs >> 28) as f32) * 0.5;
             for (l, (pair, values)) in indices.iter().zip(values.as_chunks_mut().0).enumerate() {
-                let [first, second] = pair.map(|index| IQ3XXS[usize::from(index)]);
+                let [first, second] = pair.map(|index| IQ3XXS.points[usize::from(index)][0]);
                 write_signed(values, scale, join(first, second), even_signs(signs >> (7 * l)));
             }
         }
@@ -56,22 +64,22 @@ impl Affine for Iq3Xxs {
 
     #[inline(always)]
     fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
-        let indices = chunk[0].indices.as_flattened().as_flattened().as_chunks().0;
-        s.store_indices(s.wide(&indices[0]), 0, out);
-        s.store_indices(s.wide(&indices[1]), 1, out);
+        if !S::REGISTER_GRIDS {
+            s.store_indices(Self::indices(chunk, s, 0), 0, out);
+            s.store_indices(Self::indices(chunk, s, 1), 1, out);
+        }
         s.even_signs_of_fours(&chunk[0].signs, out);
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(_: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
-        s.add_signed(s.short_points(&IQ3XXS, lookups, quarter), &lookups.negative[quarter], 62)
+    fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
+        let points = s.short_points(&IQ3XXS, Self::indices(chunk, s, quarter / 2), lookups, quarter);
+        s.add_signed(points, &lookups.negative[quarter], 62)
     }
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        // The top nibble of each word of signs.
-        let top = |signs: &[u8; 4]| u64::from(u32::from_le_bytes(*signs) >> 28);
-        let scales = chunk[0].signs.iter().rev().fold(0, |scales, signs| scales << 8 | top(signs));
+        let scales = s.top_nibbles_of_fours(&chunk[0].signs);
         let scales = s.groups_twice(2 * scales + 0x0101_0101_0101_0101);
         Scaling::integer_offset(s, 62.0, s.f16(chunk[0].d) / 4.0, scales)
     }

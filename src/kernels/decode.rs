@@ -100,9 +100,11 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     let mut acc = [s.splat(0.0); M];
     let chunk_count = job.k.div_ceil(CHUNK);
     // A chunk ahead: loads that follow close behind a vector store wait for it.
-    let mut lookups = [const { Lookups::new() }; 2];
-    // SAFETY: there is a first chunk.
-    A::look_up(unsafe { chunks.get(0) }, s, &mut lookups[0]);
+    let mut lookups = [const { Lookups::new() }; 4];
+    for ahead in 0..chunk_count.min(3) {
+        // SAFETY: there is a first chunk.
+        A::look_up(unsafe { chunks.get(ahead) }, s, &mut lookups[ahead]);
+    }
     for chunk in 0..chunk_count {
         // SAFETY: below the number of chunks.
         let blocks = unsafe { chunks.get(chunk) };
@@ -111,11 +113,11 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
             s.prefetch(ahead.wrapping_add(64 * line));
         }
         let scaling = A::scaling(blocks, s);
-        if chunk + 1 < chunk_count {
+        if chunk + 3 < chunk_count {
             // SAFETY: below the number of chunks.
-            A::look_up(unsafe { chunks.get(chunk + 1) }, s, &mut lookups[(chunk + 1) % 2]);
+            A::look_up(unsafe { chunks.get(chunk + 3) }, s, &mut lookups[(chunk + 3) % 4]);
         }
-        let of = |quarter: usize| A::codes(blocks, &lookups[chunk % 2], s, quarter);
+        let of = |quarter: usize| A::codes(blocks, &lookups[chunk % 4], s, quarter);
         let codes = [of(0), of(1), of(2), of(3)];
         for m in 0..M {
             // SAFETY: the caller's promise: a header and `P` planes per chunk, aligned to 64.

@@ -2,7 +2,7 @@
 
 use super::{Isa, Task};
 use crate::blocks::even_signs;
-use crate::simd::{COLUMNS, GRID, LANES, Lookups, Simd};
+use crate::simd::{COLUMNS, GRID, Grid, LANES, Lookups, Simd};
 use std::array::from_fn;
 
 /// The scalar ISA.
@@ -24,6 +24,8 @@ impl Simd for Token {
     const PANEL_FROM: [usize; 3] = [2, 2, 2];
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [1, 1, 1];
+
+    const REGISTER_GRIDS: bool = true;
 
     type Codes = [u8; COLUMNS];
     type Ints = [i32; LANES];
@@ -230,8 +232,45 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn short_points(self, grid: &[u32; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes {
-        from_fn(|i| grid[usize::from(lookups.indices()[16 * quarter + i / 4])].to_le_bytes()[i % 4])
+    fn small_points<const N: usize>(
+        self,
+        grid: &Grid<u64, N>,
+        words: Self::Words,
+        _: &Lookups,
+        quarter: usize,
+    ) -> Self::Codes {
+        from_fn(|i| grid.points[usize::from(words[8 * quarter + i / 8])].to_le_bytes()[i % 8])
+    }
+
+    #[inline(always)]
+    fn short_points<const N: usize>(
+        self,
+        grid: &Grid<[u32; 4], N>,
+        words: Self::Words,
+        _: &Lookups,
+        quarter: usize,
+    ) -> Self::Codes {
+        from_fn(|i| grid.points[usize::from(words[quarter % 2 * 16 + i / 4])][0].to_le_bytes()[i % 4])
+    }
+
+    #[inline(always)]
+    fn mask_words(self, words: Self::Words, mask: u16) -> Self::Words {
+        words.map(|word| word & mask)
+    }
+
+    #[inline(always)]
+    fn top_nibbles_of_twos(self, words: &[[u8; 2]; 8]) -> u64 {
+        u64::from_le_bytes(words.map(|word| word[1] >> 4))
+    }
+
+    #[inline(always)]
+    fn top_nibbles_of_fours(self, words: &[[u8; 4]; 8]) -> u64 {
+        u64::from_le_bytes(words.map(|word| word[3] >> 4))
+    }
+
+    #[inline(always)]
+    fn top_nibbles_of_eights(self, words: &[[u8; 8]; 8]) -> u64 {
+        u64::from_le_bytes(words.map(|word| word[7] >> 4))
     }
 
     #[inline(always)]

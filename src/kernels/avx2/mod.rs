@@ -2,11 +2,11 @@
 
 mod registers;
 
-pub(crate) use registers::{apart, four_factors, four_words, load_small, set_halves, store_signs, sum8, two_words};
+pub(crate) use registers::{apart, four_factors, load_small, set_halves, store_signs, sum8, two_words};
 
 use super::shared::small_registers;
 use super::{Isa, Task};
-use crate::simd::{COLUMNS, GRID, LANES, Lookups, Simd};
+use crate::simd::{COLUMNS, GRID, Grid, LANES, Lookups, Simd};
 use core::arch::x86_64::*;
 
 use registers::{dot32, multiply_bytes, panel_dots, transpose_words, twice};
@@ -33,6 +33,8 @@ impl Simd for Token {
     const PANEL_FROM: [usize; 3] = [4, 4, 2];
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
+
+    const REGISTER_GRIDS: bool = false;
 
     type Codes = [__m256i; 2];
     type Ints = [__m256i; 2];
@@ -371,15 +373,79 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn short_points(self, grid: &[u32; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes {
+    fn small_points<const N: usize>(
+        self,
+        grid: &Grid<u64, N>,
+        _: Self::Words,
+        lookups: &Lookups,
+        quarter: usize,
+    ) -> Self::Codes {
+        self.points(&grid.points, lookups, quarter)
+    }
+
+    #[inline(always)]
+    fn short_points<const N: usize>(
+        self,
+        grid: &Grid<[u32; 4], N>,
+        _: Self::Words,
+        lookups: &Lookups,
+        quarter: usize,
+    ) -> Self::Codes {
         let indices = lookups.indices();
         // SAFETY: the token; all indices are below the grid's size.
         unsafe {
+            // A point lies there four times, so that a blend with memory puts it into any place: half of the micro-operations
+            // of an insert.
             let four = |i: usize| {
-                let point = |j: usize| grid.get_unchecked(usize::from(indices[16 * quarter + 4 * i + j]));
-                four_words([point(0), point(1), point(2), point(3)])
+                let point = |j: usize| {
+                    let index = usize::from(indices[16 * quarter + 4 * i + j]);
+                    _mm_loadu_si128(grid.points.get_unchecked(index).as_ptr().cast())
+                };
+                let low = _mm_blend_epi32::<0b0010>(point(0), point(1));
+                _mm_blend_epi32::<0b1000>(_mm_blend_epi32::<0b0100>(low, point(2)), point(3))
             };
             [_mm256_set_m128i(four(1), four(0)), _mm256_set_m128i(four(3), four(2))]
+        }
+    }
+
+    #[inline(always)]
+    fn mask_words(self, words: Self::Words, mask: u16) -> Self::Words {
+        // SAFETY: the token.
+        unsafe {
+            let mask = _mm256_set1_epi16(mask as i16);
+            [_mm256_and_si256(words[0], mask), _mm256_and_si256(words[1], mask)]
+        }
+    }
+
+    #[inline(always)]
+    fn top_nibbles_of_twos(self, words: &[[u8; 2]; 8]) -> u64 {
+        // SAFETY: the token; 16 bytes are read.
+        unsafe {
+            let nibbles = _mm_srli_epi16::<12>(_mm_loadu_si128(words.as_ptr().cast()));
+            _mm_cvtsi128_si64(_mm_packus_epi16(nibbles, nibbles)) as u64
+        }
+    }
+
+    #[inline(always)]
+    fn top_nibbles_of_fours(self, words: &[[u8; 4]; 8]) -> u64 {
+        // SAFETY: the token; 2 x 16 bytes are read from an array of 32.
+        unsafe {
+            let low = words.as_ptr().cast::<__m128i>();
+            let nibbles = |four: *const __m128i| _mm_srli_epi32::<28>(_mm_loadu_si128(four));
+            let nibbles = _mm_packus_epi32(nibbles(low), nibbles(low.add(1)));
+            _mm_cvtsi128_si64(_mm_packus_epi16(nibbles, nibbles)) as u64
+        }
+    }
+
+    #[inline(always)]
+    fn top_nibbles_of_eights(self, words: &[[u8; 8]; 8]) -> u64 {
+        // SAFETY: the token; 2 x 32 bytes are read from an array of 64.
+        unsafe {
+            let low = words.as_ptr().cast::<f32>();
+            let seconds = _mm256_shuffle_ps::<0xdd>(_mm256_loadu_ps(low), _mm256_loadu_ps(low.add(8)));
+            let nibbles = _mm256_srli_epi32::<28>(_mm256_permute4x64_epi64::<0xd8>(_mm256_castps_si256(seconds)));
+            let nibbles = _mm_packus_epi32(_mm256_castsi256_si128(nibbles), _mm256_extracti128_si256::<1>(nibbles));
+            _mm_cvtsi128_si64(_mm_packus_epi16(nibbles, nibbles)) as u64
         }
     }
 

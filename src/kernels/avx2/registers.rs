@@ -45,19 +45,6 @@ pub(crate) unsafe fn two_words(low: &u64, high: &u64) -> __m128i {
     }
 }
 
-/// Four words from memory.
-///
-/// # Safety
-/// The CPU has SSE 4.1.
-#[inline(always)]
-pub(crate) unsafe fn four_words(words: [&u32; 4]) -> __m128i {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let two = _mm_insert_epi32::<1>(_mm_cvtsi32_si128(*words[0] as i32), *words[1] as i32);
-        _mm_insert_epi32::<3>(_mm_insert_epi32::<2>(two, *words[2] as i32), *words[3] as i32)
-    }
-}
-
 /// 8 or 16 bytes.
 ///
 /// # Safety
