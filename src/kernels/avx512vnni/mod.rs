@@ -30,7 +30,7 @@ impl Simd for Token {
     // Sums of a tile: strips x rows x (planes + 1) of 32 registers.
     const TILE_ROWS: [usize; 3] = [6, 4, 3];
 
-    const REGISTER_GRIDS: bool = true;
+    const REGISTER_GRIDS: bool = false;
 
     type Codes = __m512i;
     type Ints = __m512i;
@@ -312,28 +312,11 @@ impl Simd for Token {
     fn small_points<const N: usize>(
         self,
         grid: &Grid<u64, N>,
-        words: Self::Words,
-        _: &Lookups,
+        _: Self::Words,
+        lookups: &Lookups,
         quarter: usize,
     ) -> Self::Codes {
-        // SAFETY: the token.
-        unsafe {
-            // Each point four times, moved so that two fields are lowest; then the second one to the byte above.
-            let lanes = _mm512_set1_epi16(8 * quarter as i16);
-            let each = _mm512_add_epi16(
-                lanes,
-                _mm512_cvtepu8_epi16(_mm256_setr_epi64x(
-                    0x0101_0101_0000_0000,
-                    0x0303_0303_0202_0202,
-                    0x0505_0505_0404_0404,
-                    0x0707_0707_0606_0606,
-                )),
-            );
-            let four = _mm512_permutexvar_epi16(each, look_up_words(&grid.packed, words));
-            let two = _mm512_srlv_epi16(four, _mm512_set1_epi64(0x000c_0008_0004_0000));
-            let apart = _mm512_ternarylogic_epi32::<0xca>(_mm512_set1_epi16(0xff), two, _mm512_slli_epi16::<6>(two));
-            self.look_up(_mm512_and_si512(apart, _mm512_set1_epi8(3)), &grid.magnitudes)
-        }
+        self.points(&grid.points, lookups, quarter)
     }
 
     #[inline(always)]
@@ -341,9 +324,25 @@ impl Simd for Token {
         self,
         grid: &Grid<[u32; 4], N>,
         words: Self::Words,
-        _: &Lookups,
+        lookups: &Lookups,
         quarter: usize,
     ) -> Self::Codes {
+        if quarter >= 2 {
+        let indices = lookups.indices();
+        // SAFETY: the token; all indices are below the grid's size.
+        return unsafe {
+            let four = |i: usize| {
+                let point = |j: usize| {
+                    let index = usize::from(indices[16 * quarter + 4 * i + j]);
+                    _mm_loadu_si128(grid.points.get_unchecked(index).as_ptr().cast())
+                };
+                let low = _mm_blend_epi32::<0b0010>(point(0), point(1));
+                _mm_blend_epi32::<0b1000>(_mm_blend_epi32::<0b0100>(low, point(2)), point(3))
+            };
+            let (low, high) = (_mm256_set_m128i(four(1), four(0)), _mm256_set_m128i(four(3), four(2)));
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+        };
+        }
         // SAFETY: the token.
         unsafe {
             let lanes = _mm512_set1_epi16(16 * (quarter % 2) as i16);
