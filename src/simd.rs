@@ -33,7 +33,7 @@ pub const GRID: usize = 2048;
 pub struct Grid<P, const N: usize> {
     /// The points as bytes, the first column lowest.
     pub points: [P; GRID],
-    /// The points as fields of 2 or 3 bits.
+    /// The points as fields of 2 or 3 bits: those of even columns from bit 0 on, those of odd ones from bit 8 on.
     pub packed: [u16; N],
     /// What a field stands for.
     pub magnitudes: [u8; 16],
@@ -218,11 +218,11 @@ pub trait Simd: Copy {
     /// The top nibbles of eight words, a byte each.
     fn top_nibbles_of_eights(self, words: &[[u8; 8]; 8]) -> u64;
     /// The signs of eight columns each from the top seven bits of words: the eighth makes the number of minus signs even.
-    fn even_signs_of_words(self, words: &[[u8; 2]; 32], out: &mut Lookups);
+    fn even_signs_of_words(self, words: &[[u8; 2]; 32]) -> [[u8; 8]; QUARTERS];
     /// The same from the lowest 28 bits of words for 32 columns each.
-    fn even_signs_of_fours(self, words: &[[u8; 4]; 8], out: &mut Lookups);
+    fn even_signs_of_fours(self, words: &[[u8; 4]; 8]) -> [[u8; 8]; QUARTERS];
     /// The same from the second word of each two.
-    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8], out: &mut Lookups);
+    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8]) -> [[u8; 8]; QUARTERS];
 
     // ---- integers ----
 

@@ -10,10 +10,10 @@ use crate::simd::{GRID, Grid, Simd};
 pub(crate) static IQ1S: [u64; GRID] = spread_8(PACKED_IQ1S, [0, 8, 16, 0]);
 /// IQ2_XXS: 8 magnitudes per point.
 pub(crate) static IQ2XXS: Grid<u64, 256> =
-    Grid { points: spread_8(PACKED_IQ2XXS, IQ2), packed: PACKED_IQ2XXS, magnitudes: sixteen(IQ2) };
+    Grid { points: spread_8(PACKED_IQ2XXS, IQ2), packed: interleaved(PACKED_IQ2XXS, 2), magnitudes: sixteen(IQ2) };
 /// IQ2_XS: as [`IQ2XXS`].
 pub(crate) static IQ2XS: Grid<u64, 512> =
-    Grid { points: spread_8(PACKED_IQ2XS, IQ2), packed: PACKED_IQ2XS, magnitudes: sixteen(IQ2) };
+    Grid { points: spread_8(PACKED_IQ2XS, IQ2), packed: interleaved(PACKED_IQ2XS, 2), magnitudes: sixteen(IQ2) };
 /// IQ2_S: 8 magnitudes per point, the first in the lowest byte.
 pub(crate) static IQ2S: [u64; GRID] = spread_8(PACKED_IQ2S, IQ2);
 /// IQ3_XXS: 4 magnitudes per point.
@@ -128,7 +128,23 @@ const fn short_grid<const N: usize>(packed: [u16; N], levels: [u8; 8]) -> Grid<[
         points[point] = [word; 4];
         point += 1;
     }
-    Grid { points, packed, magnitudes: sixteen(levels) }
+    Grid { points, packed: interleaved(packed, 3), magnitudes: sixteen(levels) }
+}
+
+/// Fields of `bits` bits, those of even columns moved to the lower byte and those of odd ones to the upper.
+const fn interleaved<const N: usize>(packed: [u16; N], bits: usize) -> [u16; N] {
+    let mut out = [0; N];
+    let mut point = 0;
+    while point < N {
+        let mut field = 0;
+        while (field + 1) * bits <= 16 {
+            let value = packed[point] >> (field * bits) & ((1 << bits) - 1);
+            out[point] |= value << (field / 2 * bits + field % 2 * 8);
+            field += 1;
+        }
+        point += 1;
+    }
+    out
 }
 
 /// `levels`, filled up for `Simd::look_up`.

@@ -54,8 +54,8 @@ impl Affine for Iq2Xs {
 
     #[inline(always)]
     fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
-        s.even_signs_of_words(&chunk[0].points, out);
         if !S::REGISTER_GRIDS {
+            out.negative = s.even_signs_of_words(&chunk[0].points);
             s.store_indices(s.mask_words(s.load_words(&chunk[0].points), 511), 0, out);
         }
     }
@@ -63,7 +63,8 @@ impl Affine for Iq2Xs {
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
         let indices = s.mask_words(s.load_words(&chunk[0].points), 511);
-        s.add_signed(s.small_points(&IQ2XS, indices, lookups, quarter), &lookups.negative[quarter], 43)
+        let negative = if S::REGISTER_GRIDS { s.even_signs_of_words(&chunk[0].points) } else { lookups.negative };
+        s.add_signed(s.small_points(&IQ2XS, indices, lookups, quarter), &negative[quarter], 43)
     }
 
     #[inline(always)]

@@ -57,15 +57,16 @@ impl Affine for Iq2Xxs {
     #[inline(always)]
     fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
         if !S::REGISTER_GRIDS {
+            out.negative = s.even_signs_of_eights(&chunk[0].groups);
             s.store_indices(s.wide_first_fours(&chunk[0].groups), 0, out);
         }
-        s.even_signs_of_eights(&chunk[0].groups, out);
     }
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
         let indices = s.wide_first_fours(&chunk[0].groups);
-        s.add_signed(s.small_points(&IQ2XXS, indices, lookups, quarter), &lookups.negative[quarter], 43)
+        let negative = if S::REGISTER_GRIDS { s.even_signs_of_eights(&chunk[0].groups) } else { lookups.negative };
+        s.add_signed(s.small_points(&IQ2XXS, indices, lookups, quarter), &negative[quarter], 43)
     }
 
     #[inline(always)]

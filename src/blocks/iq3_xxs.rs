@@ -65,16 +65,17 @@ impl Affine for Iq3Xxs {
     #[inline(always)]
     fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
         if !S::REGISTER_GRIDS {
+            out.negative = s.even_signs_of_fours(&chunk[0].signs);
             s.store_indices(Self::indices(chunk, s, 0), 0, out);
             s.store_indices(Self::indices(chunk, s, 1), 1, out);
         }
-        s.even_signs_of_fours(&chunk[0].signs, out);
     }
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
         let points = s.short_points(&IQ3XXS, Self::indices(chunk, s, quarter / 2), lookups, quarter);
-        s.add_signed(points, &lookups.negative[quarter], 62)
+        let negative = if S::REGISTER_GRIDS { s.even_signs_of_fours(&chunk[0].signs) } else { lookups.negative };
+        s.add_signed(points, &negative[quarter], 62)
     }
 
     #[inline(always)]

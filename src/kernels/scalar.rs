@@ -2,7 +2,7 @@
 
 use super::{Isa, Task};
 use crate::blocks::even_signs;
-use crate::simd::{COLUMNS, GRID, Grid, LANES, Lookups, Simd};
+use crate::simd::{COLUMNS, GRID, Grid, LANES, Lookups, QUARTERS, Simd};
 use std::array::from_fn;
 
 /// The scalar ISA.
@@ -279,22 +279,18 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn even_signs_of_words(self, words: &[[u8; 2]; 32], out: &mut Lookups) {
-        for (signs, word) in out.negative.as_flattened_mut().iter_mut().zip(words) {
-            *signs = even_signs(u32::from(u16::from_le_bytes(*word)) >> 9);
-        }
+    fn even_signs_of_words(self, words: &[[u8; 2]; 32]) -> [[u8; 8]; QUARTERS] {
+        from_fn(|q| from_fn(|i| even_signs(u32::from(u16::from_le_bytes(words[8 * q + i])) >> 9)))
     }
 
     #[inline(always)]
-    fn even_signs_of_fours(self, words: &[[u8; 4]; 8], out: &mut Lookups) {
-        for (i, signs) in out.negative.as_flattened_mut().iter_mut().enumerate() {
-            *signs = even_signs(u32::from_le_bytes(words[i / 4]) >> (7 * (i % 4)));
-        }
+    fn even_signs_of_fours(self, words: &[[u8; 4]; 8]) -> [[u8; 8]; QUARTERS] {
+        from_fn(|q| from_fn(|i| even_signs(u32::from_le_bytes(words[2 * q + i / 4]) >> (7 * (i % 4)))))
     }
 
     #[inline(always)]
-    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8], out: &mut Lookups) {
-        self.even_signs_of_fours(&eights.map(|[.., a, b, c, d]| [a, b, c, d]), out);
+    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8]) -> [[u8; 8]; QUARTERS] {
+        self.even_signs_of_fours(&eights.map(|[.., a, b, c, d]| [a, b, c, d]))
     }
 
     #[inline(always)]

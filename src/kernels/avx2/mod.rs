@@ -2,11 +2,11 @@
 
 mod registers;
 
-pub(crate) use registers::{apart, four_factors, load_small, set_halves, store_signs, sum8, two_words};
+pub(crate) use registers::{apart, even_signs, four_factors, load_small, set_halves, sum8, two_words};
 
 use super::shared::small_registers;
 use super::{Isa, Task};
-use crate::simd::{COLUMNS, GRID, Grid, LANES, Lookups, Simd};
+use crate::simd::{COLUMNS, GRID, Grid, LANES, Lookups, QUARTERS, Simd};
 use core::arch::x86_64::*;
 
 use registers::{dot32, multiply_bytes, panel_dots, transpose_words, twice};
@@ -355,8 +355,6 @@ impl Simd for Token {
             _mm256_storeu_si256(low, _mm256_and_si256(words[0], most));
             _mm256_storeu_si256(low.add(1), _mm256_and_si256(words[1], most));
         }
-        // Else the compiler takes the vector apart with one instruction more for each word than the loads take.
-        std::hint::black_box(out);
     }
 
     #[inline(always)]
@@ -469,28 +467,28 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn even_signs_of_words(self, words: &[[u8; 2]; 32], out: &mut Lookups) {
+    fn even_signs_of_words(self, words: &[[u8; 2]; 32]) -> [[u8; 8]; QUARTERS] {
         let [low, high] = self.load_words(words);
         // SAFETY: the token.
         unsafe {
             let sevens = _mm256_packus_epi16(_mm256_srli_epi16::<9>(low), _mm256_srli_epi16::<9>(high));
-            store_signs(_mm256_permute4x64_epi64::<0xd8>(sevens), out);
+            even_signs(_mm256_permute4x64_epi64::<0xd8>(sevens))
         }
     }
 
     #[inline(always)]
-    fn even_signs_of_fours(self, words: &[[u8; 4]; 8], out: &mut Lookups) {
+    fn even_signs_of_fours(self, words: &[[u8; 4]; 8]) -> [[u8; 8]; QUARTERS] {
         // SAFETY: the token; 32 bytes are read.
-        unsafe { store_signs(apart(_mm256_loadu_si256(words.as_ptr().cast())), out) }
+        unsafe { even_signs(apart(_mm256_loadu_si256(words.as_ptr().cast()))) }
     }
 
     #[inline(always)]
-    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8], out: &mut Lookups) {
+    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8]) -> [[u8; 8]; QUARTERS] {
         // SAFETY: the token; 2 x 32 bytes are read from an array of 64.
         unsafe {
             let low = eights.as_ptr().cast::<f32>();
             let seconds = _mm256_shuffle_ps::<0xdd>(_mm256_loadu_ps(low), _mm256_loadu_ps(low.add(8)));
-            store_signs(apart(_mm256_permute4x64_epi64::<0xd8>(_mm256_castps_si256(seconds))), out);
+            even_signs(apart(_mm256_permute4x64_epi64::<0xd8>(_mm256_castps_si256(seconds))))
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the AVX2 vocabulary (and in part the AVX-512 one) needs on single registers: sums, transpositions, byte products, the
 //! dot products of codes and digits. Knows no token: every function asks its caller for the feature.
 
-use crate::simd::{COLUMNS, Lookups};
+use crate::simd::COLUMNS;
 use core::arch::x86_64::*;
 
 /// Eight halves in a register. An array of them made in memory would be narrow stores and a wide load, which waits for them.
@@ -78,13 +78,13 @@ pub(crate) unsafe fn apart(words: __m256i) -> __m256i {
     }
 }
 
-/// Stores bytes of seven signs, each with the eighth that makes the number of minus signs even.
+/// Bytes of seven signs, each with the eighth that makes the number of minus signs even.
 ///
 /// # Safety
 /// The CPU has AVX2.
 #[inline(always)]
-pub(crate) unsafe fn store_signs(sevens: __m256i, out: &mut Lookups) {
-    // SAFETY: the caller's promise; 32 bytes are written to an array of 32.
+pub(crate) unsafe fn even_signs(sevens: __m256i) -> [[u8; 8]; 4] {
+    // SAFETY: the caller's promise; both types are 32 bytes.
     unsafe {
         // The top bit is set for nibbles with an odd number of bits.
         let odd = _mm256_broadcastsi128_si256(_mm_setr_epi8(
@@ -93,10 +93,8 @@ pub(crate) unsafe fn store_signs(sevens: __m256i, out: &mut Lookups) {
         let low = _mm256_and_si256(sevens, _mm256_set1_epi8(15));
         let high = _mm256_and_si256(_mm256_srli_epi16::<4>(sevens), _mm256_set1_epi8(15));
         let eighth = _mm256_xor_si256(_mm256_shuffle_epi8(odd, low), _mm256_shuffle_epi8(odd, high));
-        _mm256_storeu_si256(out.negative.as_mut_ptr().cast(), _mm256_or_si256(sevens, eighth));
+        std::mem::transmute(_mm256_or_si256(sevens, eighth))
     }
-    // As with the indices.
-    std::hint::black_box(out);
 }
 
 /// Bytewise product, modulo 256: the even bytes and the odd ones as words.

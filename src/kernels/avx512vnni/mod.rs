@@ -2,8 +2,8 @@
 
 use super::shared::small_registers;
 use super::{Isa, Task};
-use crate::kernels::avx2::{apart, four_factors, load_small, set_halves, store_signs, sum8, two_words};
-use crate::simd::{COLUMNS, GRID, Grid, LANES, Lookups, Simd};
+use crate::kernels::avx2::{apart, even_signs, four_factors, load_small, set_halves, sum8, two_words};
+use crate::simd::{COLUMNS, GRID, Grid, LANES, Lookups, QUARTERS, Simd};
 use core::arch::x86_64::*;
 
 /// The AVX-512 VNNI ISA.
@@ -30,7 +30,7 @@ impl Simd for Token {
     // Sums of a tile: strips x rows x (planes + 1) of 32 registers.
     const TILE_ROWS: [usize; 3] = [6, 4, 3];
 
-    const REGISTER_GRIDS: bool = false;
+    const REGISTER_GRIDS: bool = true;
 
     type Codes = __m512i;
     type Ints = __m512i;
@@ -292,8 +292,6 @@ impl Simd for Token {
             _mm256_storeu_si256(low, _mm512_castsi512_si256(words));
             _mm256_storeu_si256(low.add(1), _mm512_extracti64x4_epi64::<1>(words));
         }
-        // Else the compiler takes the vector apart with one instruction more for each word than the loads take.
-        std::hint::black_box(out);
     }
 
     #[inline(always)]
@@ -312,11 +310,22 @@ impl Simd for Token {
     fn small_points<const N: usize>(
         self,
         grid: &Grid<u64, N>,
-        _: Self::Words,
-        lookups: &Lookups,
+        words: Self::Words,
+        _: &Lookups,
         quarter: usize,
     ) -> Self::Codes {
-        self.points(&grid.points, lookups, quarter)
+        // SAFETY: the token.
+        unsafe {
+            // Each point four times, moved so that its next two fields are the lowest of the two bytes.
+            let lanes = _mm512_setr_epi64(
+                0, 0x0001_0001_0001_0001, 0x0002_0002_0002_0002, 0x0003_0003_0003_0003, 0x0004_0004_0004_0004,
+                0x0005_0005_0005_0005, 0x0006_0006_0006_0006, 0x0007_0007_0007_0007,
+            );
+            let each = _mm512_add_epi16(lanes, _mm512_set1_epi16(8 * quarter as i16));
+            let four = _mm512_permutexvar_epi16(each, look_up_words(&grid.packed, words));
+            let fields = _mm512_srlv_epi16(four, _mm512_set1_epi64(0x0006_0004_0002_0000));
+            self.look_up(_mm512_and_si512(fields, _mm512_set1_epi8(3)), &grid.magnitudes)
+        }
     }
 
     #[inline(always)]
@@ -324,41 +333,20 @@ impl Simd for Token {
         self,
         grid: &Grid<[u32; 4], N>,
         words: Self::Words,
-        lookups: &Lookups,
+        _: &Lookups,
         quarter: usize,
     ) -> Self::Codes {
-        if quarter >= 2 {
-        let indices = lookups.indices();
-        // SAFETY: the token; all indices are below the grid's size.
-        return unsafe {
-            let four = |i: usize| {
-                let point = |j: usize| {
-                    let index = usize::from(indices[16 * quarter + 4 * i + j]);
-                    _mm_loadu_si128(grid.points.get_unchecked(index).as_ptr().cast())
-                };
-                let low = _mm_blend_epi32::<0b0010>(point(0), point(1));
-                _mm_blend_epi32::<0b1000>(_mm_blend_epi32::<0b0100>(low, point(2)), point(3))
-            };
-            let (low, high) = (_mm256_set_m128i(four(1), four(0)), _mm256_set_m128i(four(3), four(2)));
-            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
-        };
-        }
         // SAFETY: the token.
         unsafe {
-            let lanes = _mm512_set1_epi16(16 * (quarter % 2) as i16);
-            let each = _mm512_add_epi16(
-                lanes,
-                _mm512_cvtepu8_epi16(_mm256_setr_epi64x(
-                    0x0303_0202_0101_0000,
-                    0x0707_0606_0505_0404,
-                    0x0b0b_0a0a_0909_0808,
-                    0x0f0f_0e0e_0d0d_0c0c,
-                )),
+            // Each point twice, moved so that its next two fields are the lowest of the two bytes.
+            let lanes = _mm512_setr_epi32(
+                0, 0x0001_0001, 0x0002_0002, 0x0003_0003, 0x0004_0004, 0x0005_0005, 0x0006_0006, 0x0007_0007,
+                0x0008_0008, 0x0009_0009, 0x000a_000a, 0x000b_000b, 0x000c_000c, 0x000d_000d, 0x000e_000e, 0x000f_000f,
             );
+            let each = _mm512_add_epi16(lanes, _mm512_set1_epi16(16 * (quarter % 2) as i16));
             let two = _mm512_permutexvar_epi16(each, look_up_words(&grid.packed, words));
-            let two = _mm512_srlv_epi16(two, _mm512_set1_epi32(0x0006_0000));
-            let apart = _mm512_ternarylogic_epi32::<0xca>(_mm512_set1_epi16(0xff), two, _mm512_slli_epi16::<5>(two));
-            self.look_up(_mm512_and_si512(apart, _mm512_set1_epi8(7)), &grid.magnitudes)
+            let fields = _mm512_srlv_epi16(two, _mm512_set1_epi32(0x0003_0000));
+            self.look_up(_mm512_and_si512(fields, _mm512_set1_epi8(7)), &grid.magnitudes)
         }
     }
 
@@ -405,26 +393,26 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn even_signs_of_words(self, words: &[[u8; 2]; 32], out: &mut Lookups) {
+    fn even_signs_of_words(self, words: &[[u8; 2]; 32]) -> [[u8; 8]; QUARTERS] {
         // SAFETY: the token; 64 bytes are read.
         unsafe {
             let sevens = _mm512_srli_epi16::<9>(_mm512_loadu_si512(words.as_ptr().cast()));
-            store_signs(_mm512_cvtepi16_epi8(sevens), out);
+            even_signs(_mm512_cvtepi16_epi8(sevens))
         }
     }
 
     #[inline(always)]
-    fn even_signs_of_fours(self, words: &[[u8; 4]; 8], out: &mut Lookups) {
+    fn even_signs_of_fours(self, words: &[[u8; 4]; 8]) -> [[u8; 8]; QUARTERS] {
         // SAFETY: the token; 32 bytes are read.
-        unsafe { store_signs(apart(_mm256_loadu_si256(words.as_ptr().cast())), out) }
+        unsafe { even_signs(apart(_mm256_loadu_si256(words.as_ptr().cast()))) }
     }
 
     #[inline(always)]
-    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8], out: &mut Lookups) {
+    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8]) -> [[u8; 8]; QUARTERS] {
         // SAFETY: the token; 64 bytes are read.
         unsafe {
             let seconds = _mm512_srli_epi64::<32>(_mm512_loadu_si512(eights.as_ptr().cast()));
-            store_signs(apart(_mm512_cvtepi64_epi32(seconds)), out);
+            even_signs(apart(_mm512_cvtepi64_epi32(seconds)))
         }
     }
 
