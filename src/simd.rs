@@ -29,11 +29,11 @@ pub const LANES: usize = 16;
 /// one bound holds for all.
 pub const GRID: usize = 2048;
 
-/// A grid of `N` points, for eight (`P` is u64) or four columns (`[u32; 4]`, the point four times) each.
-pub struct Grid<P, const N: usize> {
-    /// The points as bytes, the first column lowest.
-    pub points: [P; GRID],
-    /// The points as fields of 2 or 3 bits: those of even columns from bit 0 on, those of odd ones from bit 8 on.
+/// A grid of `N` points, 256 or 512, for four columns each.
+pub struct ShortGrid<const N: usize> {
+    /// The points as bytes, the first column lowest; each four times, see `Simd::short_points` of AVX2.
+    pub points: [[u32; 4]; GRID],
+    /// The points as fields of 3 bits: those of even columns from bit 0 on, those of odd ones from bit 8 on.
     pub packed: [u16; N],
     /// What a field stands for.
     pub magnitudes: [u8; 16],
@@ -83,8 +83,8 @@ pub trait Simd: Copy {
     /// tile stay in registers.
     const TILE_ROWS: [usize; 3];
 
-    /// Whether the points of a [`Grid`] of 256 or 512 are looked up in registers, 32 at a time. Else one load for each is
-    /// faster, and `small_points` and `short_points` take the indices from [`Lookups`].
+    /// Whether points of four columns are looked up in registers, 32 at a time. Else one load for each is faster, and
+    /// `short_points` takes the indices from [`Lookups`].
     const REGISTER_GRIDS: bool;
 
     /// 64 bytes: unsigned weight codes, or signed activation digits.
@@ -191,19 +191,12 @@ pub trait Simd: Copy {
     fn store_indices(self, words: Self::Words, half: usize, out: &mut Lookups);
     /// The points of columns `64 * quarter..64 * quarter + 64` with indices for eight columns each.
     fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes;
-    /// The same for a grid of 256 or 512, with the indices also as words; see `REGISTER_GRIDS`.
-    fn small_points<const N: usize>(
-        self,
-        grid: &Grid<u64, N>,
-        words: Self::Words,
-        lookups: &Lookups,
-        quarter: usize,
-    ) -> Self::Codes;
-    /// The same with indices for four columns each: `words` are the 32 of the half that the quarter lies in.
+    /// The same with indices for four columns each: `words` are the 32 of the half that the quarter lies in, their bits 8 apart.
     fn short_points<const N: usize>(
         self,
-        grid: &Grid<[u32; 4], N>,
+        grid: &ShortGrid<N>,
         words: Self::Words,
+        high: &[u8; 4],
         lookups: &Lookups,
         quarter: usize,
     ) -> Self::Codes;

@@ -4,22 +4,20 @@
 //! ggml-common.h in ggml 0.21.0 (MIT licence, copyright 2023-2026 The ggml authors). A grid point has 2 bits (IQ1, IQ2) or
 //! 3 bits (IQ3) per element here, the first element lowest; `spread_*` makes bytes of them when the crate is compiled.
 
-use crate::simd::{GRID, Grid, Simd};
+use crate::simd::{GRID, ShortGrid, Simd};
 
 /// IQ1_S, IQ1_M: 8 values per point, the first in the lowest byte: -1, 0 and 1 as `8 * value + 8`.
 pub(crate) static IQ1S: [u64; GRID] = spread_8(PACKED_IQ1S, [0, 8, 16, 0]);
-/// IQ2_XXS: 8 magnitudes per point.
-pub(crate) static IQ2XXS: Grid<u64, 256> =
-    Grid { points: spread_8(PACKED_IQ2XXS, IQ2), packed: interleaved(PACKED_IQ2XXS, 2), magnitudes: sixteen(IQ2) };
+/// IQ2_XXS: 8 magnitudes per point, the first in the lowest byte.
+pub(crate) static IQ2XXS: [u64; GRID] = spread_8(PACKED_IQ2XXS, IQ2);
 /// IQ2_XS: as [`IQ2XXS`].
-pub(crate) static IQ2XS: Grid<u64, 512> =
-    Grid { points: spread_8(PACKED_IQ2XS, IQ2), packed: interleaved(PACKED_IQ2XS, 2), magnitudes: sixteen(IQ2) };
-/// IQ2_S: 8 magnitudes per point, the first in the lowest byte.
+pub(crate) static IQ2XS: [u64; GRID] = spread_8(PACKED_IQ2XS, IQ2);
+/// IQ2_S: as [`IQ2XXS`].
 pub(crate) static IQ2S: [u64; GRID] = spread_8(PACKED_IQ2S, IQ2);
 /// IQ3_XXS: 4 magnitudes per point.
-pub(crate) static IQ3XXS: Grid<[u32; 4], 256> = short_grid(PACKED_IQ3XXS, [4, 12, 20, 28, 36, 44, 52, 62]);
+pub(crate) static IQ3XXS: ShortGrid<256> = short_grid(PACKED_IQ3XXS, [4, 12, 20, 28, 36, 44, 52, 62]);
 /// IQ3_S: as [`IQ3XXS`].
-pub(crate) static IQ3S: Grid<[u32; 4], 512> = short_grid(PACKED_IQ3S, [1, 3, 5, 7, 9, 11, 13, 15]);
+pub(crate) static IQ3S: ShortGrid<512> = short_grid(PACKED_IQ3S, [1, 3, 5, 7, 9, 11, 13, 15]);
 
 const IQ2: [u8; 4] = [8, 25, 43, 0];
 
@@ -114,7 +112,7 @@ const fn spread_8<const N: usize>(packed: [u16; N], levels: [u8; 4]) -> [u64; GR
     points
 }
 
-const fn short_grid<const N: usize>(packed: [u16; N], levels: [u8; 8]) -> Grid<[u32; 4], N> {
+const fn short_grid<const N: usize>(packed: [u16; N], levels: [u8; 8]) -> ShortGrid<N> {
     let mut points = [[0; 4]; GRID];
     let mut point = 0;
     while point < N {
@@ -128,18 +126,18 @@ const fn short_grid<const N: usize>(packed: [u16; N], levels: [u8; 8]) -> Grid<[
         points[point] = [word; 4];
         point += 1;
     }
-    Grid { points, packed: interleaved(packed, 3), magnitudes: sixteen(levels) }
+    ShortGrid { points, packed: interleaved(packed), magnitudes: twice(levels) }
 }
 
-/// Fields of `bits` bits, those of even columns moved to the lower byte and those of odd ones to the upper.
-const fn interleaved<const N: usize>(packed: [u16; N], bits: usize) -> [u16; N] {
+/// Fields of 3 bits, those of even columns moved to the lower byte and those of odd ones to the upper.
+const fn interleaved<const N: usize>(packed: [u16; N]) -> [u16; N] {
     let mut out = [0; N];
     let mut point = 0;
     while point < N {
         let mut field = 0;
-        while (field + 1) * bits <= 16 {
-            let value = packed[point] >> (field * bits) & ((1 << bits) - 1);
-            out[point] |= value << (field / 2 * bits + field % 2 * 8);
+        while field < 4 {
+            let value = packed[point] >> (3 * field) & 7;
+            out[point] |= value << (field / 2 * 3 + field % 2 * 8);
             field += 1;
         }
         point += 1;
@@ -147,12 +145,12 @@ const fn interleaved<const N: usize>(packed: [u16; N], bits: usize) -> [u16; N] 
     out
 }
 
-/// `levels`, filled up for `Simd::look_up`.
-const fn sixteen<const N: usize>(levels: [u8; N]) -> [u8; 16] {
+/// `levels` twice, for `Simd::look_up`.
+const fn twice(levels: [u8; 8]) -> [u8; 16] {
     let mut all = [0; 16];
     let mut i = 0;
-    while i < N {
-        all[i] = levels[i];
+    while i < 16 {
+        all[i] = levels[i % 8];
         i += 1;
     }
     all

@@ -42,7 +42,7 @@ unsafe impl Block for Iq2Xs {
             let point = u16::from_le_bytes(*point);
             let s = (self.scales[l / 4] >> (l / 2 % 2 * 4)) & 15;
             let scale = d * (0.5 + f32::from(s)) * 0.25;
-            write_signed(values, scale, IQ2XS.points[usize::from(point & 511)], even_signs(u32::from(point >> 9)));
+            write_signed(values, scale, IQ2XS[usize::from(point & 511)], even_signs(u32::from(point >> 9)));
         }
     }
 }
@@ -54,17 +54,13 @@ impl Affine for Iq2Xs {
 
     #[inline(always)]
     fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
-        if !S::REGISTER_GRIDS {
-            out.negative = s.even_signs_of_words(&chunk[0].points);
-            s.store_indices(s.mask_words(s.load_words(&chunk[0].points), 511), 0, out);
-        }
+        out.negative = s.even_signs_of_words(&chunk[0].points);
+        s.store_indices(s.mask_words(s.load_words(&chunk[0].points), 511), 0, out);
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
-        let indices = s.mask_words(s.load_words(&chunk[0].points), 511);
-        let negative = if S::REGISTER_GRIDS { s.even_signs_of_words(&chunk[0].points) } else { lookups.negative };
-        s.add_signed(s.small_points(&IQ2XS, indices, lookups, quarter), &negative[quarter], 43)
+    fn codes<S: Simd>(_: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
+        s.add_signed(s.points(&IQ2XS, lookups, quarter), &lookups.negative[quarter], 43)
     }
 
     #[inline(always)]

@@ -43,7 +43,7 @@ unsafe impl Block for Iq2Xxs {
             let signs = u32::from_le_bytes([s0, s1, s2, s3]);
             let scale = d * (0.5 + (signs >> 28) as f32) * 0.25;
             for (l, (index, values)) in [i0, i1, i2, i3].into_iter().zip(values.as_chunks_mut().0).enumerate() {
-                write_signed(values, scale, IQ2XXS.points[usize::from(index)], even_signs(signs >> (7 * l)));
+                write_signed(values, scale, IQ2XXS[usize::from(index)], even_signs(signs >> (7 * l)));
             }
         }
     }
@@ -56,17 +56,13 @@ impl Affine for Iq2Xxs {
 
     #[inline(always)]
     fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
-        if !S::REGISTER_GRIDS {
-            out.negative = s.even_signs_of_eights(&chunk[0].groups);
-            s.store_indices(s.wide_first_fours(&chunk[0].groups), 0, out);
-        }
+        out.negative = s.even_signs_of_eights(&chunk[0].groups);
+        s.store_indices(s.wide_first_fours(&chunk[0].groups), 0, out);
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
-        let indices = s.wide_first_fours(&chunk[0].groups);
-        let negative = if S::REGISTER_GRIDS { s.even_signs_of_eights(&chunk[0].groups) } else { lookups.negative };
-        s.add_signed(s.small_points(&IQ2XXS, indices, lookups, quarter), &negative[quarter], 43)
+    fn codes<S: Simd>(_: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
+        s.add_signed(s.points(&IQ2XXS, lookups, quarter), &lookups.negative[quarter], 43)
     }
 
     #[inline(always)]

@@ -67,6 +67,7 @@ unsafe impl Block for Iq3S {
 impl Affine for Iq3S {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
+    const SHORT_GRID: bool = true;
     const CODE_MAX: usize = 30;
 
     #[inline(always)]
@@ -79,7 +80,8 @@ impl Affine for Iq3S {
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
-        let points = s.short_points(&IQ3S, Self::indices(chunk, s, quarter / 2), lookups, quarter);
+        let (low, high) = (chunk[0].low.as_chunks().0, chunk[0].high.as_chunks().0);
+        let points = s.short_points(&IQ3S, s.wide(&low[quarter / 2]), &high[quarter / 2], lookups, quarter);
         s.add_signed(points, &chunk[0].signs.as_chunks().0[quarter], 15)
     }
 

@@ -60,6 +60,7 @@ unsafe impl Block for Iq3Xxs {
 impl Affine for Iq3Xxs {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
+    const SHORT_GRID: bool = true;
     const CODE_MAX: usize = 124;
 
     #[inline(always)]
@@ -73,7 +74,7 @@ impl Affine for Iq3Xxs {
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
-        let points = s.short_points(&IQ3XXS, Self::indices(chunk, s, quarter / 2), lookups, quarter);
+        let points = s.short_points(&IQ3XXS, Self::indices(chunk, s, quarter / 2), &[0; 4], lookups, quarter);
         let negative = if S::REGISTER_GRIDS { s.even_signs_of_fours(&chunk[0].signs) } else { lookups.negative };
         s.add_signed(points, &negative[quarter], 62)
     }

@@ -351,6 +351,9 @@ pub(crate) trait Affine: Block {
     /// The largest code. Up to 63 is fastest, then up to 127.
     const CODE_MAX: usize;
 
+    /// Whether the codes are points of a `ShortGrid`.
+    const SHORT_GRID: bool = false;
+
     /// For types with grids: what is looked up for the whole chunk.
     #[inline(always)]
     fn look_up<S: Simd>(_chunk: &[Self], _s: S, _out: &mut Lookups) {}
@@ -368,6 +371,7 @@ pub(crate) const fn chunk_blocks<B: Block>() -> usize {
 }
 
 /// The scales of one chunk, per group of 16 columns (types with groups of 32 give each twice).
+#[derive(Clone, Copy)]
 pub(crate) struct Scaling<S: Simd> {
     /// With integer scales: what they are multiplied by.
     pub(crate) d: f32,

@@ -2,7 +2,7 @@
 
 use super::{Isa, Task};
 use crate::blocks::even_signs;
-use crate::simd::{COLUMNS, GRID, Grid, LANES, Lookups, QUARTERS, Simd};
+use crate::simd::{COLUMNS, GRID, LANES, Lookups, QUARTERS, ShortGrid, Simd};
 use std::array::from_fn;
 
 /// The scalar ISA.
@@ -232,24 +232,15 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn small_points<const N: usize>(
-        self,
-        grid: &Grid<u64, N>,
-        words: Self::Words,
-        _: &Lookups,
-        quarter: usize,
-    ) -> Self::Codes {
-        from_fn(|i| grid.points[usize::from(words[8 * quarter + i / 8])].to_le_bytes()[i % 8])
-    }
-
-    #[inline(always)]
     fn short_points<const N: usize>(
         self,
-        grid: &Grid<[u32; 4], N>,
+        grid: &ShortGrid<N>,
         words: Self::Words,
+        high: &[u8; 4],
         _: &Lookups,
         quarter: usize,
     ) -> Self::Codes {
+        let words = self.with_bits(words, high, 256);
         from_fn(|i| grid.points[usize::from(words[quarter % 2 * 16 + i / 4])][0].to_le_bytes()[i % 4])
     }
 

@@ -6,7 +6,7 @@ pub(crate) use registers::{apart, even_signs, four_factors, load_small, set_halv
 
 use super::shared::small_registers;
 use super::{Isa, Task};
-use crate::simd::{COLUMNS, GRID, Grid, LANES, Lookups, QUARTERS, Simd};
+use crate::simd::{COLUMNS, GRID, LANES, Lookups, QUARTERS, ShortGrid, Simd};
 use core::arch::x86_64::*;
 
 use registers::{dot32, multiply_bytes, panel_dots, transpose_words, twice};
@@ -371,21 +371,11 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn small_points<const N: usize>(
-        self,
-        grid: &Grid<u64, N>,
-        _: Self::Words,
-        lookups: &Lookups,
-        quarter: usize,
-    ) -> Self::Codes {
-        self.points(&grid.points, lookups, quarter)
-    }
-
-    #[inline(always)]
     fn short_points<const N: usize>(
         self,
-        grid: &Grid<[u32; 4], N>,
+        grid: &ShortGrid<N>,
         _: Self::Words,
+        _: &[u8; 4],
         lookups: &Lookups,
         quarter: usize,
     ) -> Self::Codes {

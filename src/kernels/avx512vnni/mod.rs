@@ -3,7 +3,7 @@
 use super::shared::small_registers;
 use super::{Isa, Task};
 use crate::kernels::avx2::{apart, even_signs, four_factors, load_small, set_halves, sum8, two_words};
-use crate::simd::{COLUMNS, GRID, Grid, LANES, Lookups, QUARTERS, Simd};
+use crate::simd::{COLUMNS, GRID, LANES, Lookups, QUARTERS, ShortGrid, Simd};
 use core::arch::x86_64::*;
 
 /// The AVX-512 VNNI ISA.
@@ -307,32 +307,11 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn small_points<const N: usize>(
-        self,
-        grid: &Grid<u64, N>,
-        words: Self::Words,
-        _: &Lookups,
-        quarter: usize,
-    ) -> Self::Codes {
-        // SAFETY: the token.
-        unsafe {
-            // Each point four times, moved so that its next two fields are the lowest of the two bytes.
-            let lanes = _mm512_setr_epi64(
-                0, 0x0001_0001_0001_0001, 0x0002_0002_0002_0002, 0x0003_0003_0003_0003, 0x0004_0004_0004_0004,
-                0x0005_0005_0005_0005, 0x0006_0006_0006_0006, 0x0007_0007_0007_0007,
-            );
-            let each = _mm512_add_epi16(lanes, _mm512_set1_epi16(8 * quarter as i16));
-            let four = _mm512_permutexvar_epi16(each, look_up_words(&grid.packed, words));
-            let fields = _mm512_srlv_epi16(four, _mm512_set1_epi64(0x0006_0004_0002_0000));
-            self.look_up(_mm512_and_si512(fields, _mm512_set1_epi8(3)), &grid.magnitudes)
-        }
-    }
-
-    #[inline(always)]
     fn short_points<const N: usize>(
         self,
-        grid: &Grid<[u32; 4], N>,
+        grid: &ShortGrid<N>,
         words: Self::Words,
+        high: &[u8; 4],
         _: &Lookups,
         quarter: usize,
     ) -> Self::Codes {
@@ -344,7 +323,8 @@ impl Simd for Token {
                 0x0008_0008, 0x0009_0009, 0x000a_000a, 0x000b_000b, 0x000c_000c, 0x000d_000d, 0x000e_000e, 0x000f_000f,
             );
             let each = _mm512_add_epi16(lanes, _mm512_set1_epi16(16 * (quarter % 2) as i16));
-            let two = _mm512_permutexvar_epi16(each, look_up_words(&grid.packed, words));
+            let points = look_up_words(&grid.packed, words, u32::from_le_bytes(*high));
+            let two = _mm512_permutexvar_epi16(each, points);
             let fields = _mm512_srlv_epi16(two, _mm512_set1_epi32(0x0003_0000));
             self.look_up(_mm512_and_si512(fields, _mm512_set1_epi8(7)), &grid.magnitudes)
         }
@@ -582,12 +562,12 @@ impl Simd for Token {
     small_registers!();
 }
 
-/// `table[words[i]]`; the words are below `N`, which is 256 or 512.
+/// `table[words[i]]`, or `table[words[i] + 256]` where bit `i` is set; words are below 256, `N` is 256 or 512.
 ///
 /// # Safety
 /// The CPU has AVX-512 F and BW.
 #[inline(always)]
-unsafe fn look_up_words<const N: usize>(table: &[u16; N], words: __m512i) -> __m512i {
+unsafe fn look_up_words<const N: usize>(table: &[u16; N], words: __m512i, high: u32) -> __m512i {
     // Tables of 1,024 words lose against loads (IQ2_S: 15.9 against 17.3 G weights/s on a Zen 5).
     const { assert!(N == 256 || N == 512) };
     // Not closures: they would not be inlined as intrinsics.
@@ -611,8 +591,7 @@ unsafe fn look_up_words<const N: usize>(table: &[u16; N], words: __m512i) -> __m
         let seven = _mm512_test_epi16_mask(words, _mm512_set1_epi16(128));
         let mut found = quarter!(0, six, seven);
         if N == 512 {
-            let eight = _mm512_test_epi16_mask(words, _mm512_set1_epi16(256));
-            found = _mm512_mask_blend_epi16(eight, found, quarter!(4, six, seven));
+            found = _mm512_mask_blend_epi16(high, found, quarter!(4, six, seven));
         }
         found
     }
