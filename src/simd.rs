@@ -106,6 +106,8 @@ pub trait Simd: Copy {
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes;
     /// `offset + code`, or `offset - code` in the columns whose bit is set.
     fn add_signed(self, codes: Self::Codes, negative: &[u8; 8], offset: u8) -> Self::Codes;
+    /// `code`, or `15 - code` in the columns whose bit is set, for codes of 4 bits.
+    fn complement(self, codes: Self::Codes, set: &[u8; 8]) -> Self::Codes;
     /// Each of 16 bytes four times.
     fn repeat(self, bytes: &[u8; 16]) -> Self::Codes;
     /// The low nibbles of 8 bytes, their high nibbles, and the same of the other three eights.
@@ -189,6 +191,8 @@ pub trait Simd: Copy {
     ) -> Self::Words;
     /// The words modulo [`GRID`] as the indices of a chunk: the first 32, or the second.
     fn store_indices(self, words: Self::Words, half: usize, out: &mut Lookups);
+    /// The same for `short_points`: words are below 256, and 256 more where the bit is set.
+    fn store_short_indices(self, words: Self::Words, high: &[u8; 4], half: usize, out: &mut Lookups);
     /// The points of columns `64 * quarter..64 * quarter + 64` with indices for eight columns each.
     fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes;
     /// The same with indices for four columns each: `words` are the 32 of the half that the quarter lies in, their bits 8 apart.

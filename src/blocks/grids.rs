@@ -16,8 +16,8 @@ pub(crate) static IQ2XS: [u64; GRID] = spread_8(PACKED_IQ2XS, IQ2);
 pub(crate) static IQ2S: [u64; GRID] = spread_8(PACKED_IQ2S, IQ2);
 /// IQ3_XXS: 4 magnitudes per point.
 pub(crate) static IQ3XXS: ShortGrid<256> = short_grid(PACKED_IQ3XXS, [4, 12, 20, 28, 36, 44, 52, 62]);
-/// IQ3_S: as [`IQ3XXS`].
-pub(crate) static IQ3S: ShortGrid<512> = short_grid(PACKED_IQ3S, [1, 3, 5, 7, 9, 11, 13, 15]);
+/// IQ3_S: the magnitudes 1, 3, .. 15 as the codes 8, 9, .. 15: so that 15 less the code stands for the negative.
+pub(crate) static IQ3S: ShortGrid<512> = short_grid(PACKED_IQ3S, [8, 9, 10, 11, 12, 13, 14, 15]);
 
 const IQ2: [u8; 4] = [8, 25, 43, 0];
 

@@ -37,10 +37,10 @@ impl Iq3S {
         usize::from(self.low[l]) | usize::from(self.high[l / 8] >> (l % 8) & 1) << 8
     }
 
-    /// The indices of 128 columns.
+    /// The indices of 128 columns, the bits 8 apart.
     #[inline(always)]
-    fn indices<S: Simd>(chunk: &[Self], s: S, half: usize) -> S::Words {
-        s.with_bits(s.wide(&chunk[0].low.as_chunks().0[half]), &chunk[0].high.as_chunks().0[half], 256)
+    fn indices<S: Simd>(chunk: &[Self], s: S, half: usize) -> (S::Words, &[u8; 4]) {
+        (s.wide(&chunk[0].low.as_chunks().0[half]), &chunk[0].high.as_chunks().0[half])
     }
 }
 
@@ -58,7 +58,9 @@ unsafe impl Block for Iq3S {
         for (l, (signs, values)) in self.signs.iter().zip(out.as_chunks_mut().0).enumerate() {
             let s = (self.scales[l / 8] >> (l / 4 % 2 * 4)) & 15;
             let scale = d * f32::from(1 + 2 * s);
-            let magnitudes = join(IQ3S.points[self.index(2 * l)][0], IQ3S.points[self.index(2 * l + 1)][0]);
+            let points = join(IQ3S.points[self.index(2 * l)][0], IQ3S.points[self.index(2 * l + 1)][0]);
+            // A code of 8 + h is the magnitude 2 * h + 1.
+            let magnitudes = 2 * points - 0x0f0f_0f0f_0f0f_0f0f;
             write_signed(values, scale, magnitudes, *signs);
         }
     }
@@ -68,21 +70,21 @@ impl Affine for Iq3S {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
     const SHORT_GRID: bool = true;
-    const CODE_MAX: usize = 30;
+    const CODE_MAX: usize = 15;
 
     #[inline(always)]
     fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
-        if !S::REGISTER_GRIDS {
-            s.store_indices(Self::indices(chunk, s, 0), 0, out);
-            s.store_indices(Self::indices(chunk, s, 1), 1, out);
+        for half in 0..2 {
+            let (low, high) = Self::indices(chunk, s, half);
+            s.store_short_indices(low, high, half, out);
         }
     }
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
-        let (low, high) = (chunk[0].low.as_chunks().0, chunk[0].high.as_chunks().0);
-        let points = s.short_points(&IQ3S, s.wide(&low[quarter / 2]), &high[quarter / 2], lookups, quarter);
-        s.add_signed(points, &chunk[0].signs.as_chunks().0[quarter], 15)
+        let (low, high) = Self::indices(chunk, s, quarter / 2);
+        let points = s.short_points(&IQ3S, low, high, lookups, quarter);
+        s.complement(points, &chunk[0].signs.as_chunks().0[quarter])
     }
 
     #[inline(always)]
@@ -91,6 +93,6 @@ impl Affine for Iq3S {
         let wide = wide_bytes(u32::from_le_bytes(chunk[0].scales));
         let scales = (wide | wide << 4) & 0x0f0f_0f0f_0f0f_0f0f;
         let scales = s.groups_twice(2 * scales + 0x0101_0101_0101_0101);
-        Scaling::integer_offset(s, 15.0, s.f16(chunk[0].d), scales)
+        Scaling::integer_offset(s, 7.5, 2.0 * s.f16(chunk[0].d), scales)
     }
 }

@@ -67,8 +67,8 @@ impl Affine for Iq3Xxs {
     fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
         if !S::REGISTER_GRIDS {
             out.negative = s.even_signs_of_fours(&chunk[0].signs);
-            s.store_indices(Self::indices(chunk, s, 0), 0, out);
-            s.store_indices(Self::indices(chunk, s, 1), 1, out);
+            s.store_short_indices(Self::indices(chunk, s, 0), &[0; 4], 0, out);
+            s.store_short_indices(Self::indices(chunk, s, 1), &[0; 4], 1, out);
         }
     }
 

@@ -45,6 +45,11 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn complement(self, codes: Self::Codes, set: &[u8; 8]) -> Self::Codes {
+        from_fn(|i| if set[i / 8] >> (i % 8) & 1 == 1 { 15 - codes[i] } else { codes[i] })
+    }
+
+    #[inline(always)]
     fn repeat(self, bytes: &[u8; 16]) -> Self::Codes {
         from_fn(|i| bytes[i / 4])
     }
@@ -225,6 +230,9 @@ impl Simd for Token {
             *index = word % GRID as u16;
         }
     }
+
+    #[inline(always)]
+    fn store_short_indices(self, _: Self::Words, _: &[u8; 4], _: usize, _: &mut Lookups) {}
 
     #[inline(always)]
     fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes {

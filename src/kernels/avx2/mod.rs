@@ -9,7 +9,7 @@ use super::{Isa, Task};
 use crate::simd::{COLUMNS, GRID, LANES, Lookups, QUARTERS, ShortGrid, Simd};
 use core::arch::x86_64::*;
 
-use registers::{dot32, multiply_bytes, panel_dots, transpose_words, twice};
+use registers::{dot32, multiply_bytes, spread_bits, panel_dots, transpose_words, twice};
 
 /// The AVX2 ISA.
 pub(crate) struct Avx2;
@@ -54,9 +54,16 @@ impl Simd for Token {
 
     #[inline(always)]
     fn add_signed(self, codes: Self::Codes, negative: &[u8; 8], offset: u8) -> Self::Codes {
-        let negative = self.bits(u64::from_le_bytes(*negative));
+        // SAFETY: the token.
+        let negative = unsafe { spread_bits(negative) };
         // The negative code is its complement + 1, the mask -1.
         self.add(self.xor(codes, negative), self.sub(self.splat_codes(offset), negative))
+    }
+
+    #[inline(always)]
+    fn complement(self, codes: Self::Codes, set: &[u8; 8]) -> Self::Codes {
+        // SAFETY: the token.
+        self.xor(codes, self.and(unsafe { spread_bits(set) }, self.splat_codes(15)))
     }
 
     #[inline(always)]
@@ -200,14 +207,7 @@ impl Simd for Token {
     #[inline(always)]
     fn bits(self, bits: u64) -> Self::Codes {
         // SAFETY: the token.
-        unsafe {
-            // Byte i of a half gets the byte of the word that holds its bit, then all other bits are taken off.
-            let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
-            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
-            let low = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), spread);
-            let high = _mm256_shuffle_epi8(_mm256_set1_epi32((bits >> 32) as i32), spread);
-            [_mm256_cmpeq_epi8(_mm256_and_si256(low, bit), bit), _mm256_cmpeq_epi8(_mm256_and_si256(high, bit), bit)]
-        }
+        unsafe { spread_bits(&bits.to_le_bytes()) }
     }
 
     #[inline(always)]
@@ -358,6 +358,14 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn store_short_indices(self, words: Self::Words, high: &[u8; 4], half: usize, out: &mut Lookups) {
+        let words = self.with_bits(words, high, 256);
+        // SAFETY: the token.
+        let twice = unsafe { [_mm256_add_epi16(words[0], words[0]), _mm256_add_epi16(words[1], words[1])] };
+        self.store_indices(twice, half, out);
+    }
+
+    #[inline(always)]
     fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes {
         let indices = lookups.indices();
         // SAFETY: the token; all indices are below the grid's size.
@@ -380,14 +388,14 @@ impl Simd for Token {
         quarter: usize,
     ) -> Self::Codes {
         let indices = lookups.indices();
-        // SAFETY: the token; all indices are below the grid's size.
+        // SAFETY: the token; all indices are below the grid's size, in units of half a point.
         unsafe {
             // A point lies there four times, so that a blend with memory puts it into any place: half of the micro-operations
             // of an insert.
             let four = |i: usize| {
                 let point = |j: usize| {
                     let index = usize::from(indices[16 * quarter + 4 * i + j]);
-                    _mm_loadu_si128(grid.points.get_unchecked(index).as_ptr().cast())
+                    _mm_loadu_si128(grid.points.as_ptr().cast::<u64>().add(index).cast())
                 };
                 let low = _mm_blend_epi32::<0b0010>(point(0), point(1));
                 _mm_blend_epi32::<0b1000>(_mm_blend_epi32::<0b0100>(low, point(2)), point(3))

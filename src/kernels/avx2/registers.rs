@@ -45,6 +45,24 @@ pub(crate) unsafe fn two_words(low: &u64, high: &u64) -> __m128i {
     }
 }
 
+/// 255 where the column's bit is set, 0 elsewhere. From memory, that is two broadcasts and no general register.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(super) unsafe fn spread_bits(bits: &[u8; 8]) -> [__m256i; 2] {
+    let [a, b, c, d, e, f, g, h] = *bits;
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Byte i of a half gets the byte of the word that holds its bit, then all other bits are taken off.
+        let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+        let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+        let low = _mm256_shuffle_epi8(_mm256_set1_epi32(i32::from_le_bytes([a, b, c, d])), spread);
+        let high = _mm256_shuffle_epi8(_mm256_set1_epi32(i32::from_le_bytes([e, f, g, h])), spread);
+        [_mm256_cmpeq_epi8(_mm256_and_si256(low, bit), bit), _mm256_cmpeq_epi8(_mm256_and_si256(high, bit), bit)]
+    }
+}
+
 /// 8 or 16 bytes.
 ///
 /// # Safety
@@ -183,11 +201,10 @@ pub(super) unsafe fn dot32(codes: __m256i, x: __m256i, scales: __m256i, code_max
         if code_max <= 127 {
             return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), scales);
         }
-        let mask = _mm256_set1_epi8(15);
-        let low = _mm256_maddubs_epi16(_mm256_and_si256(codes, mask), x);
-        let high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16::<4>(codes), mask), x);
-        let sixteen_times = _mm256_slli_epi16::<4>(scales);
-        _mm256_add_epi32(_mm256_madd_epi16(low, scales), _mm256_madd_epi16(high, sixteen_times))
+        let top = _mm256_set1_epi8(-128);
+        let low = _mm256_maddubs_epi16(_mm256_andnot_si256(top, codes), x);
+        let high = _mm256_maddubs_epi16(_mm256_and_si256(top, codes), x);
+        _mm256_add_epi32(_mm256_madd_epi16(low, scales), _mm256_madd_epi16(high, scales))
     }
 }
 

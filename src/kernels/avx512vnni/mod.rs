@@ -55,6 +55,12 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn complement(self, codes: Self::Codes, set: &[u8; 8]) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { _mm512_mask_sub_epi8(codes, u64::from_le_bytes(*set), _mm512_set1_epi8(15), codes) }
+    }
+
+    #[inline(always)]
     fn repeat(self, bytes: &[u8; 16]) -> Self::Codes {
         // SAFETY: the token; 16 bytes are read.
         unsafe {
@@ -293,6 +299,9 @@ impl Simd for Token {
             _mm256_storeu_si256(low.add(1), _mm512_extracti64x4_epi64::<1>(words));
         }
     }
+
+    #[inline(always)]
+    fn store_short_indices(self, _: Self::Words, _: &[u8; 4], _: usize, _: &mut Lookups) {}
 
     #[inline(always)]
     fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes {
