@@ -205,7 +205,14 @@ pub trait Simd: Copy {
         quarter: usize,
     ) -> Self::Codes;
     /// Adds `value` to the columns of index `i` where `bit` of word `i` is not set; indices are for eight columns.
-    fn add_where_clear(self, codes: Self::Codes, words: Self::Words, bit: u16, quarter: usize, value: u8) -> Self::Codes;
+    fn add_where_clear(
+        self,
+        codes: Self::Codes,
+        words: Self::Words,
+        bit: u16,
+        quarter: usize,
+        value: u8,
+    ) -> Self::Codes;
     /// `words & mask`.
     fn mask_words(self, words: Self::Words, mask: u16) -> Self::Words;
     /// The top nibbles of eight words, a byte each.
@@ -284,6 +291,6 @@ pub trait Simd: Copy {
     /// `out` is writable for 1024 bytes and aligned to 64.
     unsafe fn store_transposed(self, rows: &[Self::Codes; LANES], out: *mut u8);
 
-    /// Asks for the cache line at `address` to be brought in. Never faults.
+    /// Asks for the cache line at `address` to be brought in, to be read once. Never faults.
     fn prefetch(self, address: *const u8);
 }

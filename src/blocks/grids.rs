@@ -43,14 +43,6 @@ pub(crate) const fn even_signs(seven: u32) -> u8 {
     seven | ((seven.count_ones() as u8 & 1) << 7)
 }
 
-/// The low bytes of the four 16-bit fields of a word, together.
-#[inline(always)]
-pub(super) const fn low_bytes(fields: u64) -> u64 {
-    let fields = fields & 0x00ff_00ff_00ff_00ff;
-    let pairs = (fields | fields >> 8) & 0x0000_ffff_0000_ffff;
-    (pairs | pairs >> 16) & 0xffff_ffff
-}
-
 /// The four lowest bytes of a word in 16-bit fields.
 #[inline(always)]
 pub(super) const fn wide_bytes(bytes: u32) -> u64 {

@@ -80,7 +80,7 @@ impl Affine for Iq1M {
     const CODE_MAX: usize = 18;
 
     #[inline(always)]
-    fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
         s.store_indices(Self::indices(chunk, s), 0, out);
     }
 

@@ -55,7 +55,7 @@ impl Affine for Iq1S {
     const CODE_MAX: usize = 16;
 
     #[inline(always)]
-    fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
         // Word l / 4 to word l, but for the last of four only its second byte; then the field of three bits to bits 8..11.
         const PLACES: [[u8; 2]; 32] = {
             let mut places = [[0; 2]; 32];

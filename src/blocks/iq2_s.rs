@@ -63,7 +63,7 @@ impl Affine for Iq2S {
     const CODE_MAX: usize = 86;
 
     #[inline(always)]
-    fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
         // Byte l / 4 to word l, then the field of two bits to bits 8 and 9.
         const PLACES: [[u8; 2]; 32] = {
             let mut places = [[0, 255]; 32];

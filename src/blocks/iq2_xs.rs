@@ -53,7 +53,7 @@ impl Affine for Iq2Xs {
     const CODE_MAX: usize = 86;
 
     #[inline(always)]
-    fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
         out.negative = s.even_signs_of_words(&chunk[0].points);
         s.store_indices(s.mask_words(s.load_words(&chunk[0].points), 511), 0, out);
     }

@@ -55,7 +55,7 @@ impl Affine for Iq2Xxs {
     const CODE_MAX: usize = 86;
 
     #[inline(always)]
-    fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
         out.negative = s.even_signs_of_eights(&chunk[0].groups);
         s.store_indices(s.wide_first_fours(&chunk[0].groups), 0, out);
     }

@@ -73,7 +73,7 @@ impl Affine for Iq3S {
     const CODE_MAX: usize = 15;
 
     #[inline(always)]
-    fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
         for half in 0..2 {
             let (low, high) = Self::indices(chunk, s, half);
             s.store_short_indices(low, high, half, out);

@@ -64,7 +64,7 @@ impl Affine for Iq3Xxs {
     const CODE_MAX: usize = 124;
 
     #[inline(always)]
-    fn look_up<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
         if !S::REGISTER_GRIDS {
             out.negative = s.even_signs_of_fours(&chunk[0].signs);
             s.store_short_indices(Self::indices(chunk, s, 0), &[0; 4], 0, out);

@@ -274,22 +274,6 @@ pub(crate) trait Visitor {
 
 /// The one place where a type's number becomes a Rust type.
 pub(crate) fn with_block<V: Visitor>(tensor_type: TensorType, visitor: V) -> V::Output {
-    #[cfg(tune)]
-    return match tensor_type {
-        TensorType::Q8_0 => visitor.affine::<Q8_0>(),
-        TensorType::Q4_K => visitor.affine::<Q4K>(),
-        TensorType::IQ2_XXS => visitor.affine::<Iq2Xxs>(),
-        TensorType::IQ2_XS => visitor.affine::<Iq2Xs>(),
-        TensorType::IQ3_XXS => visitor.affine::<Iq3Xxs>(),
-        TensorType::IQ1_S => visitor.affine::<Iq1S>(),
-        TensorType::IQ4_NL => visitor.affine::<Iq4Nl>(),
-        TensorType::IQ3_S => visitor.affine::<Iq3S>(),
-        TensorType::IQ2_S => visitor.affine::<Iq2S>(),
-        TensorType::IQ4_XS => visitor.affine::<Iq4Xs>(),
-        TensorType::IQ1_M => visitor.affine::<Iq1M>(),
-        _ => visitor.block::<I8>(),
-    };
-    #[cfg(not(tune))]
     match tensor_type {
         TensorType::F32 => visitor.float::<F32>(),
         TensorType::F16 => visitor.float::<F16>(),
@@ -354,11 +338,11 @@ pub(crate) trait Affine: Block {
     /// Whether the codes are points of a `ShortGrid`.
     const SHORT_GRID: bool = false;
 
-    /// For types with grids: what is looked up for the whole chunk.
+    /// For types with grids: the indices of the whole chunk, and signs that need work.
     #[inline(always)]
-    fn look_up<S: Simd>(_chunk: &[Self], _s: S, _out: &mut Lookups) {}
+    fn index<S: Simd>(_chunk: &[Self], _s: S, _out: &mut Lookups) {}
 
-    /// The codes of columns `64 * quarter..64 * quarter + 64`, given what `look_up` wrote. `quarter` is a constant after inlining.
+    /// The codes of columns `64 * quarter..64 * quarter + 64`, given what `index` wrote. `quarter` is a constant after inlining.
     fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes;
 
     /// All scales of the chunk.

@@ -116,7 +116,7 @@ unsafe fn pack_strip<S: Simd, A: Affine>(s: S, blocks: [&[A]; LANES], record: *m
     unsafe {
         let mut lookups = [const { Lookups::new() }; LANES];
         for r in 0..LANES {
-            A::look_up(blocks[r], s, &mut lookups[r]);
+            A::index(blocks[r], s, &mut lookups[r]);
         }
         for quarter in 0..QUARTERS {
             let mut rows = [A::codes(blocks[0], &lookups[0], s, quarter); LANES];

@@ -273,7 +273,14 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn add_where_clear(self, codes: Self::Codes, words: Self::Words, bit: u16, quarter: usize, value: u8) -> Self::Codes {
+    fn add_where_clear(
+        self,
+        codes: Self::Codes,
+        words: Self::Words,
+        bit: u16,
+        quarter: usize,
+        value: u8,
+    ) -> Self::Codes {
         from_fn(|i| if words[8 * quarter + i / 8] & bit == 0 { codes[i] + value } else { codes[i] })
     }
 

@@ -9,7 +9,7 @@ use super::{Isa, Task};
 use crate::simd::{COLUMNS, GRID, LANES, Lookups, QUARTERS, ShortGrid, Simd};
 use core::arch::x86_64::*;
 
-use registers::{dot32, multiply_bytes, spread_bits, panel_dots, transpose_words, twice};
+use registers::{dot32, multiply_bytes, panel_dots, spread_bits, transpose_words, twice};
 
 /// The AVX2 ISA.
 pub(crate) struct Avx2;
@@ -311,9 +311,7 @@ impl Simd for Token {
     fn with_bits(self, words: Self::Words, bits: &[u8; 4], value: u16) -> Self::Words {
         // SAFETY: the token.
         unsafe {
-            let each = _mm256_setr_epi16(
-                1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768,
-            );
+            let each = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768);
             let value = _mm256_set1_epi16(value as i16);
             let with = |words: __m256i, bits: [u8; 2]| {
                 let set = _mm256_and_si256(_mm256_set1_epi16(i16::from_le_bytes(bits)), each);
@@ -446,7 +444,14 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn add_where_clear(self, codes: Self::Codes, words: Self::Words, bit: u16, quarter: usize, value: u8) -> Self::Codes {
+    fn add_where_clear(
+        self,
+        codes: Self::Codes,
+        words: Self::Words,
+        bit: u16,
+        quarter: usize,
+        value: u8,
+    ) -> Self::Codes {
         // SAFETY: the token.
         unsafe {
             let clear = |words: __m256i| {
@@ -454,8 +459,11 @@ impl Simd for Token {
                 _mm256_cmpeq_epi16(_mm256_and_si256(words, bit), _mm256_setzero_si256())
             };
             let (half, value) = (clear(words[quarter / 2]), _mm256_set1_epi8(value as i8));
-            let eight =
-                if quarter % 2 == 0 { _mm256_castsi256_si128(half) } else { _mm256_extracti128_si256::<1>(half) };
+            let eight = if quarter.is_multiple_of(2) {
+                _mm256_castsi256_si128(half)
+            } else {
+                _mm256_extracti128_si256::<1>(half)
+            };
             let (low, high) = (_mm256_cvtepi16_epi64(eight), _mm256_cvtepi16_epi64(_mm_unpackhi_epi64(eight, eight)));
             [
                 _mm256_add_epi8(codes[0], _mm256_and_si256(low, value)),

@@ -328,8 +328,22 @@ impl Simd for Token {
         unsafe {
             // Each point twice, moved so that its next two fields are the lowest of the two bytes.
             let lanes = _mm512_setr_epi32(
-                0, 0x0001_0001, 0x0002_0002, 0x0003_0003, 0x0004_0004, 0x0005_0005, 0x0006_0006, 0x0007_0007,
-                0x0008_0008, 0x0009_0009, 0x000a_000a, 0x000b_000b, 0x000c_000c, 0x000d_000d, 0x000e_000e, 0x000f_000f,
+                0,
+                0x0001_0001,
+                0x0002_0002,
+                0x0003_0003,
+                0x0004_0004,
+                0x0005_0005,
+                0x0006_0006,
+                0x0007_0007,
+                0x0008_0008,
+                0x0009_0009,
+                0x000a_000a,
+                0x000b_000b,
+                0x000c_000c,
+                0x000d_000d,
+                0x000e_000e,
+                0x000f_000f,
             );
             let each = _mm512_add_epi16(lanes, _mm512_set1_epi16(16 * (quarter % 2) as i16));
             let points = look_up_words(&grid.packed, words, u32::from_le_bytes(*high));
@@ -373,7 +387,14 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn add_where_clear(self, codes: Self::Codes, words: Self::Words, bit: u16, quarter: usize, value: u8) -> Self::Codes {
+    fn add_where_clear(
+        self,
+        codes: Self::Codes,
+        words: Self::Words,
+        bit: u16,
+        quarter: usize,
+        value: u8,
+    ) -> Self::Codes {
         // SAFETY: the token. No byte carries into the next, so eight columns are one addition.
         unsafe {
             let clear = _mm512_testn_epi16_mask(words, _mm512_set1_epi16(bit as i16));
