@@ -12,8 +12,8 @@
 //!
 //! Measured on the way, for whoever adds a type or an operation: an array that is filled element by element and then loaded
 //! as a vector makes the load wait for the stores (IQ4_XS without that: 42 G weights/s instead of 25), so values go into vectors
-//! through registers ([`Simd::words`], [`Simd::interleave`], [`Simd::f16_twice`]), and fields of a few bits are better moved
-//! within a `u64` than taken apart; a loop over an array that is not unrolled puts the array into memory, so short lists are
+//! through registers ([`Simd::interleave`], [`Simd::f16_twice`]), and fields of a few bits are better moved
+//! within a `u64` than taken apart; an instruction that writes part of a register waits for what was in it (`Simd::f16`); a loop over an array that is not unrolled puts the array into memory, so short lists are
 //! written out.
 
 /// Columns that share one activation scale, and the unit in which weights are unpacked.
@@ -39,8 +39,9 @@ pub struct ShortGrid<const N: usize> {
     pub magnitudes: [u8; 16],
 }
 
-/// What is looked up for a chunk, made by vector instructions and used by loads: so it goes through memory. Measured on IQ2_S
-/// at the AVX-512 level of a Zen 5: 17 G weights/s with indices taken apart in general registers instead.
+/// What is looked up for a chunk, made by vector instructions and used by loads: so it goes through memory. Measured at the
+/// AVX-512 level of a Zen 5: 17 G weights/s of IQ2_S with indices taken apart in general registers, 24 so. The points themselves
+/// go into registers: copied one by one into memory, IQ3_S made 11 G weights/s instead of 24 and IQ2_S 17.
 #[repr(C, align(64))]
 pub struct Lookups {
     /// Indices into a grid, each below [`GRID`].
@@ -72,8 +73,81 @@ impl Lookups {
     }
 }
 
+/// The part of the vocabulary for types with grids: indices, points and signs.
+pub trait Grids: Copy {
+    /// Whether points of four columns are looked up in registers, 32 at a time. Else one load for each is faster, and
+    /// `short_points` takes the indices from [`Lookups`].
+    const REGISTER_GRIDS: bool;
+
+    /// 64 bytes: unsigned weight codes, or signed activation digits.
+    type Codes: Copy;
+    /// 32 u16.
+    type Words: Copy;
+
+    /// 32 bytes as words.
+    fn wide(self, bytes: &[u8; 32]) -> Self::Words;
+    /// The first four of each eight bytes as words.
+    fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words;
+    /// 32 words from memory.
+    fn load_words(self, words: &[[u8; 2]; 32]) -> Self::Words;
+    /// `words[i] | value` where bit `i` is set.
+    fn with_bits(self, words: Self::Words, bits: &[u8; 4], value: u16) -> Self::Words;
+    /// `words[i] | (fields[i] * factors[i % 4]) & mask`, where `fields[i]` are the bytes of `source` at `places[i]`; a place of 255
+    /// stands for the byte 0. Factors are powers of two.
+    fn with_fields<const B: usize>(
+        self,
+        words: Self::Words,
+        source: &[u8; B],
+        places: &[[u8; 2]; 32],
+        factors: [u16; 4],
+        mask: u16,
+    ) -> Self::Words;
+    /// The words modulo [`GRID`] as the indices of a chunk: the first 32, or the second.
+    fn store_indices(self, words: Self::Words, half: usize, out: &mut Lookups);
+    /// The same for `short_points`: words are below 256, and 256 more where the bit is set.
+    fn store_short_indices(self, words: Self::Words, high: &[u8; 4], half: usize, out: &mut Lookups);
+    /// The points of columns `64 * quarter..64 * quarter + 64` with indices for eight columns each.
+    fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes;
+    /// The same with indices for four columns each: `words` are the 32 of the half that the quarter lies in, their bits 8 apart.
+    fn short_points<const N: usize>(
+        self,
+        grid: &ShortGrid<N>,
+        words: Self::Words,
+        high: &[u8; 4],
+        lookups: &Lookups,
+        quarter: usize,
+    ) -> Self::Codes;
+    /// `words & mask`.
+    fn mask_words(self, words: Self::Words, mask: u16) -> Self::Words;
+    /// Adds `value` to the columns of index `i` where `bit` of word `i` is not set; indices are for eight columns.
+    fn add_where_clear(
+        self,
+        codes: Self::Codes,
+        words: Self::Words,
+        bit: u16,
+        quarter: usize,
+        value: u8,
+    ) -> Self::Codes;
+    /// The top nibbles of eight words, a byte each.
+    fn top_nibbles_of_twos(self, words: &[[u8; 2]; 8]) -> u64;
+    /// The top nibbles of eight words, a byte each.
+    fn top_nibbles_of_fours(self, words: &[[u8; 4]; 8]) -> u64;
+    /// The top nibbles of eight words, a byte each.
+    fn top_nibbles_of_eights(self, words: &[[u8; 8]; 8]) -> u64;
+    /// The signs of eight columns each from the top seven bits of words: the eighth makes the number of minus signs even.
+    fn even_signs_of_words(self, words: &[[u8; 2]; 32]) -> [[u8; 8]; QUARTERS];
+    /// The same from the lowest 28 bits of words for 32 columns each.
+    fn even_signs_of_fours(self, words: &[[u8; 4]; 8]) -> [[u8; 8]; QUARTERS];
+    /// The same from the second word of each two.
+    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8]) -> [[u8; 8]; QUARTERS];
+    /// `offset + code`, or `offset - code` in the columns whose bit is set.
+    fn add_signed(self, codes: Self::Codes, negative: &[u8; 8], offset: u8) -> Self::Codes;
+    /// `code`, or `15 - code` in the columns whose bit is set, for codes of 4 bits.
+    fn complement(self, codes: Self::Codes, set: &[u8; 8]) -> Self::Codes;
+}
+
 /// See the module's text.
-pub trait Simd: Copy {
+pub trait Simd: Grids {
     /// From how many activation rows on the panel is faster than decode, with 1, 2 and 3 digit planes. Measured on Q4_K,
     /// 2048 x 5632, with benches/matmul.rs.
     const PANEL_FROM: [usize; 3];
@@ -83,18 +157,10 @@ pub trait Simd: Copy {
     /// tile stay in registers.
     const TILE_ROWS: [usize; 3];
 
-    /// Whether points of four columns are looked up in registers, 32 at a time. Else one load for each is faster, and
-    /// `short_points` takes the indices from [`Lookups`].
-    const REGISTER_GRIDS: bool;
-
-    /// 64 bytes: unsigned weight codes, or signed activation digits.
-    type Codes: Copy;
     /// 16 i32.
     type Ints: Copy;
     /// 16 f32.
     type Floats: Copy;
-    /// 32 u16.
-    type Words: Copy;
     /// 16 small signed integers, one per group of 16 columns of a chunk.
     type Groups: Copy;
     /// Four integer group scales, spread over the lanes of one code vector as `dot_scaled` wants them.
@@ -104,10 +170,6 @@ pub trait Simd: Copy {
 
     /// 64 bytes.
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes;
-    /// `offset + code`, or `offset - code` in the columns whose bit is set.
-    fn add_signed(self, codes: Self::Codes, negative: &[u8; 8], offset: u8) -> Self::Codes;
-    /// `code`, or `15 - code` in the columns whose bit is set, for codes of 4 bits.
-    fn complement(self, codes: Self::Codes, set: &[u8; 8]) -> Self::Codes;
     /// Each of 16 bytes four times.
     fn repeat(self, bytes: &[u8; 16]) -> Self::Codes;
     /// The low nibbles of 8 bytes, their high nibbles, and the same of the other three eights.
@@ -168,65 +230,6 @@ pub trait Simd: Copy {
     fn f16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats;
     /// 16 bfloat16 as f32.
     fn bf16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats;
-
-    // ---- grids ----
-
-    /// 32 bytes as words.
-    fn wide(self, bytes: &[u8; 32]) -> Self::Words;
-    /// The first four of each eight bytes as words.
-    fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words;
-    /// 32 words from memory.
-    fn load_words(self, words: &[[u8; 2]; 32]) -> Self::Words;
-    /// `words[i] | value` where bit `i` is set.
-    fn with_bits(self, words: Self::Words, bits: &[u8; 4], value: u16) -> Self::Words;
-    /// `words[i] | (fields[i] * factors[i % 4]) & mask`, where `fields[i]` are the bytes of `source` at `places[i]`; a place of 255
-    /// stands for the byte 0. Factors are powers of two.
-    fn with_fields<const B: usize>(
-        self,
-        words: Self::Words,
-        source: &[u8; B],
-        places: &[[u8; 2]; 32],
-        factors: [u16; 4],
-        mask: u16,
-    ) -> Self::Words;
-    /// The words modulo [`GRID`] as the indices of a chunk: the first 32, or the second.
-    fn store_indices(self, words: Self::Words, half: usize, out: &mut Lookups);
-    /// The same for `short_points`: words are below 256, and 256 more where the bit is set.
-    fn store_short_indices(self, words: Self::Words, high: &[u8; 4], half: usize, out: &mut Lookups);
-    /// The points of columns `64 * quarter..64 * quarter + 64` with indices for eight columns each.
-    fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes;
-    /// The same with indices for four columns each: `words` are the 32 of the half that the quarter lies in, their bits 8 apart.
-    fn short_points<const N: usize>(
-        self,
-        grid: &ShortGrid<N>,
-        words: Self::Words,
-        high: &[u8; 4],
-        lookups: &Lookups,
-        quarter: usize,
-    ) -> Self::Codes;
-    /// Adds `value` to the columns of index `i` where `bit` of word `i` is not set; indices are for eight columns.
-    fn add_where_clear(
-        self,
-        codes: Self::Codes,
-        words: Self::Words,
-        bit: u16,
-        quarter: usize,
-        value: u8,
-    ) -> Self::Codes;
-    /// `words & mask`.
-    fn mask_words(self, words: Self::Words, mask: u16) -> Self::Words;
-    /// The top nibbles of eight words, a byte each.
-    fn top_nibbles_of_twos(self, words: &[[u8; 2]; 8]) -> u64;
-    /// The top nibbles of eight words, a byte each.
-    fn top_nibbles_of_fours(self, words: &[[u8; 4]; 8]) -> u64;
-    /// The top nibbles of eight words, a byte each.
-    fn top_nibbles_of_eights(self, words: &[[u8; 8]; 8]) -> u64;
-    /// The signs of eight columns each from the top seven bits of words: the eighth makes the number of minus signs even.
-    fn even_signs_of_words(self, words: &[[u8; 2]; 32]) -> [[u8; 8]; QUARTERS];
-    /// The same from the lowest 28 bits of words for 32 columns each.
-    fn even_signs_of_fours(self, words: &[[u8; 4]; 8]) -> [[u8; 8]; QUARTERS];
-    /// The same from the second word of each two.
-    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8]) -> [[u8; 8]; QUARTERS];
 
     // ---- integers ----
 

@@ -111,7 +111,7 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     // The codes of short grids are the end of a long chain of instructions, too long for the CPU to look beyond: they are made
     // while the chunk before is multiplied (IQ3_XXS: 24.4 G weights/s instead of 20.7). Others lose by it, up to 15 %.
     let early = S::REGISTER_GRIDS && A::SHORT_GRID;
-    let mut next = if early { Some(unpack(s, get(0), &lookups[0])) } else { None };
+    let mut next = if early && count > 0 { Some(unpack(s, get(0), &lookups[0])) } else { None };
     let mut acc = [s.splat(0.0); M];
     for chunk in 0..count {
         let ahead = get(chunk).as_ptr().cast::<u8>().wrapping_add(AHEAD);
