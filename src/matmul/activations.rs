@@ -72,15 +72,15 @@ impl Context {
         copied: bool,
         parallel: bool,
     ) -> Result<Packed> {
-        /// Packing reads 4 bytes per element once: not worth waking threads for a few rows.
-        const ALONE: usize = 64 << 10;
+        /// Elements that one thread packs in a nanosecond.
+        const PER_NANOSECOND: usize = 2;
         let kernel = Kernels::packing(self.level).ok_or(Error::Internal("no kernel at this level"))?;
         let kernel = kernel[self.precision.planes() - 1];
         let &PlainRows { m, k, .. } = rows;
         let mut packed = Packed::at(memory, self.precision, m, k, copied);
         let all_finite = AtomicBool::new(true);
-        let parallel = parallel && m.saturating_mul(k) > ALONE;
-        self.split(parallel, 0..m, 1, &|part, _| {
+        let nanoseconds = parallel.then_some(m.saturating_mul(k) / PER_NANOSECOND);
+        self.split(nanoseconds, 0..m, 1, &|part, _| {
             let (rows, packed) = (&rows, &packed);
             // SAFETY: rows of the caller's, which are readable, and the same rows of the copy and of `packed`, which have
             // room for them and belong to this thread.

@@ -14,9 +14,12 @@ use crate::simd::CHUNK;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Work below this, in weight bytes times activation rows, stays on the calling thread: some microseconds, in
-/// which others would hardly wake up. Not tuned by measurement.
-const ALONE: usize = 96 << 10;
+/// Weight bytes times activation rows that one thread works through in a nanosecond: AVX-512 decode from cache, EXACT, of
+/// quantised and of float weights. Panels and narrower vectors differ by a small factor, which matters little to whether a
+/// job is worth other threads.
+const BYTES_PER_NANOSECOND: [usize; 2] = [24, 96];
+/// The shortest part, in nanoseconds: handing one out takes a tenth of that.
+const PART: usize = 1_000;
 /// Parts per thread: enough for a fast core to take over the parts of a slow one.
 const PARTS_PER_THREAD: usize = 8;
 
@@ -39,7 +42,8 @@ impl Context {
         let kernels = Kernels::of(self.level, o.tensor_type).ok_or(Error::Internal("no kernel at this level"))?;
         let _float_state = FloatState::standard();
         let work = o.row_bytes.saturating_mul(o.rows.len()).saturating_mul(o.m);
-        let product = Product { context: self, operands, parallel: parallel && work > ALONE };
+        let speed = BYTES_PER_NANOSECOND[usize::from(matches!(kernels, Kernels::Float(_)))];
+        let product = Product { context: self, operands, nanoseconds: parallel.then_some(work / speed) };
         // SAFETY: the level is one that is available, and the caller's promise.
         unsafe {
             match (kernels, packed) {
@@ -48,7 +52,7 @@ impl Context {
                 (Kernels::Quantized { .. }, None) => {
                     let memory = self.packed.take(Packed::bytes(self.precision, o.m, o.k, false)?)?;
                     let rows = PlainRows { x: o.x, x_stride: o.x_stride, m: o.m, k: o.k };
-                    let packed = self.pack_rows(&rows, &memory, false, product.parallel);
+                    let packed = self.pack_rows(&rows, &memory, false, parallel);
                     let done = packed.and_then(|packed| product.quantized(&kernels, &packed));
                     self.packed.put(memory);
                     done
@@ -57,23 +61,27 @@ impl Context {
         }
     }
 
-    /// Splits `range` into parts of a multiple of `unit` and calls `part(part, slot)` for each, on the pool if `parallel`;
-    /// `slot < threads()` tells the threads apart.
+    /// Splits `range` into parts of a multiple of `unit` and calls `part(part, slot)` for each, on the pool if that is worth
+    /// it; `slot < threads()` tells the threads apart. `nanoseconds`: about what one thread takes for all; `None` keeps it
+    /// all here.
     pub(super) fn split(
         &self,
-        parallel: bool,
+        nanoseconds: Option<usize>,
         range: Range<usize>,
         unit: usize,
         part: &(dyn Fn(Range<usize>, usize) + Sync),
     ) -> Result<()> {
-        let threads = if parallel { self.threads() } else { 1 };
-        if threads == 1 {
+        let most_parts = match nanoseconds {
+            Some(nanoseconds) => (self.threads() * PARTS_PER_THREAD).min(nanoseconds / PART),
+            None => 1,
+        };
+        if self.threads() == 1 || most_parts < 2 {
             part(range, 0);
             return Ok(());
         }
-        let length = range.len().div_ceil(threads * PARTS_PER_THREAD).next_multiple_of(unit);
+        let length = range.len().div_ceil(most_parts).next_multiple_of(unit);
         let parts = range.len().div_ceil(length);
-        self.pool.run(parts, &|index, slot| {
+        self.pool.run(nanoseconds.unwrap_or(0), parts, &|index, slot| {
             let begin = range.start + index * length;
             part(begin..(begin + length).min(range.end), slot);
         })
@@ -83,18 +91,19 @@ impl Context {
 struct Product<'a> {
     context: &'a Context,
     operands: &'a Operands<'a>,
-    parallel: bool,
+    /// About what one thread takes; `None`: on the calling thread alone.
+    nanoseconds: Option<usize>,
 }
 
 impl Product<'_> {
     /// Threads that may work on this product.
     fn threads(&self) -> usize {
-        if self.parallel { self.context.pool.threads() } else { 1 }
+        self.nanoseconds.map_or(1, |_| self.context.threads())
     }
 
     /// See [`Context::split`].
     fn split(&self, range: Range<usize>, unit: usize, part: &(dyn Fn(Range<usize>, usize) + Sync)) -> Result<()> {
-        self.context.split(self.parallel, range, unit, part)
+        self.context.split(self.nanoseconds, range, unit, part)
     }
 
     /// The weight rows `rows` with all activation rows, as a job for the decode and float kernels.
