@@ -73,6 +73,7 @@ typedef struct setting {
 static gguffuse_status everything(const setting *s, long first, long count) {
     gguffuse_file *file = NULL;
     gguffuse_context *context = NULL;
+    gguffuse_activations *activations = NULL;
     gguffuse_context_options options;
     gguffuse_status status;
     memset(&options, 0, sizeof options);
@@ -88,6 +89,18 @@ static gguffuse_status everything(const setting *s, long first, long count) {
     if (status == GGUFFUSE_OK) {
         status = gguffuse_matmul_tensor(context, file, 0, s->x, M * K, 0, M, s->y, M * N, 0);
     }
+    if (status == GGUFFUSE_OK) {
+        status = gguffuse_activations_new(&activations);
+    }
+    if (status == GGUFFUSE_OK) {
+        status = gguffuse_activations_pack(context, activations, s->x, K, 0, 1, K); /* then more of it */
+    }
+    if (status == GGUFFUSE_OK) {
+        status = gguffuse_activations_pack(context, activations, s->x, M * K, 0, M, K);
+    }
+    if (status == GGUFFUSE_OK) {
+        status = gguffuse_activations_matmul_tensor(context, activations, file, 0, s->y, M * N, 0);
+    }
     __atomic_store_n(&countdown, -1, __ATOMIC_RELAXED);
     if (context && status == GGUFFUSE_ERROR_OUT_OF_MEMORY) { /* the same objects, with memory */
         gguffuse_status again = gguffuse_matmul_tensor(context, file, 0, s->x, M * K, 0, M, s->y, M * N, 0);
@@ -95,7 +108,8 @@ static gguffuse_status everything(const setting *s, long first, long count) {
             return GGUFFUSE_ERROR_INTERNAL;
         }
     }
-    if (gguffuse_context_free(context) != GGUFFUSE_OK || gguffuse_file_close(file) != GGUFFUSE_OK) {
+    if (gguffuse_activations_free(activations) != GGUFFUSE_OK || gguffuse_context_free(context) != GGUFFUSE_OK ||
+        gguffuse_file_close(file) != GGUFFUSE_OK) {
         return GGUFFUSE_ERROR_INTERNAL;
     }
     return status;

@@ -9,15 +9,21 @@ use super::operands::Operands;
 use crate::blocks;
 use crate::error::{Error, Result};
 use crate::kernels::float_state::FloatState;
-use crate::kernels::{Kernels, activations, decode, panel};
+use crate::kernels::{Kernels, Level, activations, decode, panel};
 use crate::simd::CHUNK;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Weight bytes times activation rows that one thread works through in a nanosecond: AVX-512 decode from cache, EXACT, of
-/// quantised and of float weights. Panels and narrower vectors differ by a small factor, which matters little to whether a
-/// job is worth other threads.
-const BYTES_PER_NANOSECOND: [usize; 2] = [24, 96];
+/// Weight bytes times activation rows that one thread works through in a nanosecond: decode from cache, EXACT. Panels and
+/// the lesser vectors differ by a small factor, which matters little to whether a job is worth other threads.
+fn bytes_per_nanosecond(level: Level, kernels: &Kernels) -> usize {
+    match (level, kernels) {
+        (Level::Scalar, _) => 1,
+        (_, Kernels::Quantized { .. }) => 24,
+        (_, Kernels::Float(_)) => 96,
+    }
+}
+
 /// The shortest part, in nanoseconds: handing one out takes a tenth of that.
 const PART: usize = 1_000;
 /// Parts per thread: enough for a fast core to take over the parts of a slow one.
@@ -42,7 +48,7 @@ impl Context {
         let kernels = Kernels::of(self.level, o.tensor_type).ok_or(Error::Internal("no kernel at this level"))?;
         let _float_state = FloatState::standard();
         let work = o.row_bytes.saturating_mul(o.rows.len()).saturating_mul(o.m);
-        let speed = BYTES_PER_NANOSECOND[usize::from(matches!(kernels, Kernels::Float(_)))];
+        let speed = bytes_per_nanosecond(self.level, &kernels);
         let product = Product { context: self, operands, nanoseconds: parallel.then_some(work / speed) };
         // SAFETY: the level is one that is available, and the caller's promise.
         unsafe {
@@ -87,6 +93,14 @@ impl Context {
         })
     }
 }
+
+/// Scratch is at most 2 MiB per thread, beside packed activations.
+const _: () = {
+    let widest = panel::Format { group: 16, code_max: 255 };
+    let panel = panel::STRIPS * panel::PANEL_CHUNKS * panel::strip_chunk_bytes(widest);
+    let sums = panel::SUM_ROWS * panel::PANEL_ROWS * size_of::<f32>();
+    assert!(panel + sums + 64 <= 2 << 20);
+};
 
 struct Product<'a> {
     context: &'a Context,
