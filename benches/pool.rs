@@ -3,6 +3,8 @@
 //! with rayon, whose threads call the rows form on one packing.
 //!
 //! The caller is kept on one CPU and the worker on another, as the scheduler has them on a machine with nothing else to do.
+//! Where others compute at the same time, only real-time priority (`chrt -f 1`) shows what the pool does and not the scheduler.
+//!
 //! Prints medians in microseconds. From the columns one reads where two threads begin to pay, what a sleeping worker costs
 //! (the column after the longest pause), and how long workers keep looking for work.
 

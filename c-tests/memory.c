@@ -249,7 +249,7 @@ static int run_writing(const char *directory) {
     return 0;
 }
 
-/* A second argument: "pool", with a thread pool; "environment", with the level capped by the environment variable instead
+/* A second argument: "pool", with a thread pool; "all", with as many threads as the process may use; "environment", with the level capped by the environment variable instead
  * of by the context's option; "writing", files instead of products. */
 int main(int argc, char **argv) {
     const char *cap = getenv("GGUFFUSE_MAX_ISA");
@@ -259,6 +259,9 @@ int main(int argc, char **argv) {
     }
     if (argc > 2 && strcmp(argv[2], "writing") == 0) {
         return run_writing(argv[1]);
+    }
+    if (argc > 2 && strcmp(argv[2], "all") == 0) {
+        return run(0, NULL);
     }
     CHECK(argc <= 2 || strcmp(argv[2], "pool") == 0);
     if (cap) {

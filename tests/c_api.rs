@@ -111,6 +111,11 @@ fn memory_with_a_thread_pool() {
 }
 
 #[test]
+fn memory_with_as_many_threads_as_there_may_be() {
+    test("memory", &["all"]);
+}
+
+#[test]
 fn memory_with_the_environment() {
     test("memory", &["environment"]);
 }

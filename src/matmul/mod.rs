@@ -2,6 +2,7 @@
 //! (`kernels::Kernels`) and knows no block layout, no ISA, no C.
 
 mod activations;
+mod cpus;
 mod operands;
 mod pool;
 mod product;

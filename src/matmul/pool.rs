@@ -14,6 +14,7 @@
 //! first job starts new ones. Workers block all signals, are never joined (a host may exit at any time) and end when the
 //! context goes; the last one frees the crew.
 
+use super::cpus;
 use super::thread::{self, Start};
 use crate::error::{Error, Result};
 use crate::kernels::float_state::FloatState;
@@ -156,7 +157,7 @@ impl Pool {
                     *owner = Crew::start(self.threads - 1);
                 }
                 if let Some(owner) = owner.as_mut()
-                    && let Some(woken) = owner.to_be_woken(nanoseconds, parts - 1)
+                    && let Some(woken) = owner.woken_for(nanoseconds, parts - 1)
                 {
                     return owner.crew().run(woken, &function);
                 }
@@ -175,7 +176,7 @@ impl CrewOwner {
 
     /// How many workers to wake for a job of that length that `helpers` could help with; `None`: none is awake, and it is
     /// not worth waking one.
-    fn to_be_woken(&mut self, nanoseconds: usize, helpers: usize) -> Option<usize> {
+    fn woken_for(&mut self, nanoseconds: usize, helpers: usize) -> Option<usize> {
         let crew = self.crew();
         // Relaxed: whoever is about to sleep or to wake makes these guesses at any rate.
         let workers = crew.owners.load(Ordering::Relaxed) - 1;
@@ -352,7 +353,7 @@ fn work(crew: *const ()) {
 /// How many threads a context uses when it is asked for `threads`: 0 is as many as affinity and cgroup let the process use.
 pub(crate) fn resolve_threads(threads: u32) -> usize {
     match threads {
-        0 => std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS)),
+        0 => cpus::available().min(MAX_THREADS),
         _ => (threads as usize).min(MAX_THREADS),
     }
 }
