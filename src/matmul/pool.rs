@@ -36,7 +36,7 @@ pub(crate) const MAX_THREADS: usize = 256;
 // sleeps costs its waker 9 and begins 27 later.
 
 /// The shortest job, in nanoseconds of one thread, that threads share which are awake: 6 microseconds became 7, 12 became 10.
-const SHARED_FROM: usize = 10_000;
+pub(super) const SHARED_FROM: usize = 10_000;
 /// The shortest job that threads are woken for: 23 microseconds became 28, 47 became 40. Shorter ones do without until
 /// together they are as long: so a steady stream of them gets its threads, and one now and then does not pay for them.
 const WOKEN_FROM: usize = 40_000;
@@ -340,9 +340,12 @@ fn work(crew: *const ()) {
     let crew = unsafe { owned.as_ref() };
     let worker = crew.numbered.fetch_add(1, Ordering::Relaxed) + 1;
     let mut done = 0;
-    while !crew.ended.load(Ordering::Acquire) {
+    loop {
         let jobs = crew.look_for_a_job(worker, &mut done);
-        // A job or an end since the look at `jobs` has changed it.
+        // After `jobs` was read: an end that is not seen here changes it later, so that the sleep below is none.
+        if crew.ended.load(Ordering::Acquire) {
+            break;
+        }
         crew.sleepers.fetch_add(1, Ordering::SeqCst);
         thread::wait(&crew.jobs, jobs);
         crew.sleepers.fetch_sub(1, Ordering::SeqCst);
@@ -355,5 +358,79 @@ pub(crate) fn resolve_threads(threads: u32) -> usize {
     match threads {
         0 => cpus::available().min(MAX_THREADS),
         _ => (threads as usize).min(MAX_THREADS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every part is done exactly once, by a thread whose number is in range.
+    fn check(pool: &Pool, nanoseconds: usize, parts: usize) -> usize {
+        let done: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
+        let seen: Vec<AtomicBool> = (0..pool.threads()).map(|_| AtomicBool::new(false)).collect();
+        let part = |number: usize, thread: usize| {
+            done[number].fetch_add(1, Ordering::Relaxed);
+            seen[thread].store(true, Ordering::Relaxed);
+            // Long enough for others to come.
+            let from = Instant::now();
+            while from.elapsed() < Duration::from_micros(20) {
+                std::thread::yield_now();
+            }
+        };
+        pool.run(nanoseconds, parts, &part).unwrap();
+        assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+        seen.iter().filter(|seen| seen.load(Ordering::Relaxed)).count()
+    }
+
+    #[test]
+    fn every_part_is_done_once() {
+        for threads in [1, 2, 3, 40, 100] {
+            let pool = Pool::new(threads);
+            for parts in [0, 1, 2, 3, 31, 32, 33, 200] {
+                check(&pool, usize::MAX, parts);
+            }
+        }
+    }
+
+    #[test]
+    fn short_jobs_stay_here_and_long_ones_are_shared() {
+        let pool = Pool::new(2);
+        assert_eq!(check(&pool, SHARED_FROM - 1, 100), 1);
+        assert!(pool.crew.lock().unwrap().is_none(), "no thread was started");
+        let shared = (0..1000).any(|_| check(&pool, WOKEN_FROM, 100) == 2);
+        assert!(shared, "the worker never came");
+        // Asleep: jobs that are not worth waking it do without, until they add up.
+        let sleep = || {
+            while pool.crew.lock().unwrap().as_ref().unwrap().crew().sleepers.load(Ordering::Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+        };
+        sleep();
+        pool.crew.lock().unwrap().as_mut().unwrap().without = 0;
+        let woken = || pool.crew.lock().unwrap().as_mut().unwrap().woken_for(WOKEN_FROM / 4, 99);
+        assert_eq!([woken(), woken(), woken(), woken(), woken()], [None, None, None, Some(1), None]);
+        assert_eq!(check(&pool, SHARED_FROM, 10), 1);
+    }
+
+    #[test]
+    fn workers_end_with_their_pool() {
+        for asleep in [false, true] {
+            let pool = Pool::new(4);
+            check(&pool, usize::MAX, 100);
+            let crew = pool.crew.lock().unwrap().as_ref().unwrap().crew;
+            // SAFETY: an owner more keeps the crew alive, until it leaves below.
+            let shared = unsafe { crew.as_ref() };
+            shared.owners.fetch_add(1, Ordering::Relaxed);
+            while asleep && shared.sleepers.load(Ordering::Relaxed) < 3 {
+                std::thread::yield_now();
+            }
+            drop(pool);
+            // Ends or hangs.
+            while shared.owners.load(Ordering::Acquire) > 1 {
+                std::thread::yield_now();
+            }
+            Crew::leave(crew);
+        }
     }
 }

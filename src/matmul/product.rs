@@ -6,6 +6,7 @@
 use super::Context;
 use super::activations::{Packed, PlainRows};
 use super::operands::Operands;
+use super::pool::SHARED_FROM;
 use crate::blocks;
 use crate::error::{Error, Result};
 use crate::kernels::float_state::FloatState;
@@ -24,8 +25,8 @@ fn bytes_per_nanosecond(level: Level, kernels: &Kernels) -> usize {
     }
 }
 
-/// The shortest part, in nanoseconds: handing one out takes a tenth of that.
-const PART: usize = 1_000;
+/// The shortest part, in nanoseconds: each costs some fifty.
+const PART: usize = 2_000;
 /// Parts per thread: enough for a fast core to take over the parts of a slow one.
 const PARTS_PER_THREAD: usize = 8;
 
@@ -77,17 +78,15 @@ impl Context {
         unit: usize,
         part: &(dyn Fn(Range<usize>, usize) + Sync),
     ) -> Result<()> {
-        let most_parts = match nanoseconds {
-            Some(nanoseconds) => (self.threads() * PARTS_PER_THREAD).min(nanoseconds / PART),
-            None => 1,
-        };
-        if self.threads() == 1 || most_parts < 2 {
+        let nanoseconds = nanoseconds.unwrap_or(0);
+        if self.threads() == 1 || nanoseconds < SHARED_FROM {
             part(range, 0);
             return Ok(());
         }
+        let most_parts = (self.threads() * PARTS_PER_THREAD).min(nanoseconds / PART);
         let length = range.len().div_ceil(most_parts).next_multiple_of(unit);
         let parts = range.len().div_ceil(length);
-        self.pool.run(nanoseconds.unwrap_or(0), parts, &|index, slot| {
+        self.pool.run(nanoseconds, parts, &|index, slot| {
             let begin = range.start + index * length;
             part(begin..(begin + length).min(range.end), slot);
         })
