@@ -78,7 +78,7 @@ fn main() {
     println!();
     for n in NS {
         let w = Weights { tensor_type: TensorType::Q4_K, n, k: K, data: &data };
-        print!("{:>9}", n * ROW_BYTES >> 10);
+        print!("{:>9}", (n * ROW_BYTES) >> 10);
         for pause in PAUSES {
             let alone = median(pause, || one.matmul(&w, &x, 0, 1, &mut y, 0).unwrap());
             let pool = median(pause, || two.matmul(&w, &x, 0, 1, &mut y, 0).unwrap());
