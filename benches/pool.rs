@@ -6,7 +6,7 @@
 //! Where others compute at the same time, only real-time priority (`chrt -f 1`) shows what the pool does and not the scheduler.
 //!
 //! Prints medians in microseconds. From the columns one reads where two threads begin to pay, what a sleeping worker costs
-//! (the column after the longest pause), and how long workers keep looking for work.
+//! (the columns after long pauses), and how long workers keep looking for work.
 
 use gguffuse::blocks::{TensorType, quantize};
 use gguffuse::matmul::{Activations, Context, ContextOptions, RawMatrixMut, Weights};

@@ -20,8 +20,9 @@ use std::ffi::c_void;
 /// `m`: rows of x and y. `y`: receives the product, `y_length` floats in the buffer, row i begins at y + i * y_stride;
 /// y_stride 0 means n. Only the m x n elements of the product are written.
 ///
-/// To multiply the same x with several W: gguffuse_activations_new. Nothing is kept after the call. With m or n 0 it does nothing. Several threads may use one context; two calls that
-/// write the same y race for its contents. The result is the same, bit for bit, for every number of threads.
+/// Nothing is kept after the call; to multiply the same x with several W, see gguffuse_activations_new. With m or n 0 it
+/// does nothing. Several threads may use one context; two calls that write the same y race for its contents. The result
+/// is the same, bit for bit, for every number of threads.
 ///
 /// Errors, y is not touched: GGUFFUSE_ERROR_INVALID_HANDLE, _UNSUPPORTED_TYPE, _SHAPE, _BUFFER_TOO_SMALL (w, x or y),
 /// _ALIASING (y overlaps x or w), _MISALIGNED (x or y), _NULL_ARGUMENT (w, x or y, even if nothing is read from it),
