@@ -207,15 +207,13 @@ fn levels() -> &'static [Level] {
 
 /// The packed form of `x` as level and digit planes give it, and the flags.
 fn pack(level: Level, planes: usize, x: &[f32], m: usize, k: usize, flush_end: bool) -> (Guarded, Vec<bool>) {
-    let Some(Kernels::Quantized { pack_activations, .. }) = Kernels::of(level, TensorType::Q4_K) else {
-        panic!("no kernels");
-    };
+    let packing = Kernels::packing(level).unwrap();
     let x = Guarded::of(x, flush_end);
     let out = Guarded::new(m * k.div_ceil(CHUNK) * activations::chunk_bytes(planes), flush_end, 64);
     let mut finite = vec![false; m];
     let rows = Rows { x: x.data.cast(), x_stride: k, m, k, out: out.data, finite: finite.as_mut_ptr() };
     // SAFETY: an available level; buffers of the sizes that `Rows` demands.
-    unsafe { pack_activations[planes - 1](rows) };
+    unsafe { packing[planes - 1](rows) };
     (out, finite)
 }
 
