@@ -1,14 +1,20 @@
 //! The command `gguffuse`: from the command line to the exit code. Each command has a module of its own name.
 
 mod arguments;
+mod bench;
+mod diff;
 mod error;
+mod fields;
 mod info;
 mod manual;
-mod stream;
-mod verify;
 mod open;
+mod parallel;
+mod quantize;
+mod stream;
+mod tensor;
 mod terminal;
 mod text;
+mod verify;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
@@ -36,10 +42,13 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Info(arguments) => info::run(&arguments),
+        Command::Tensor(arguments) => tensor::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Quantize(arguments) => quantize::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
-        _ => Err(Error::new("not there yet")),
     }
 }
 
@@ -48,6 +57,9 @@ fn misuse(why: &clap::Error) -> Result<ExitCode> {
     if matches!(why.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         why.print()?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if matches!(why.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
+        return Err(Error::new("no command is given; --help lists them"));
     }
     // The first paragraph says what is wrong, others are hints and usage.
     let text = why.render().to_string();

@@ -69,8 +69,12 @@ pub fn progress(bytes: u64, quiet: bool) -> ProgressBar {
     }
     let bar = ProgressBar::new(bytes);
     let template = match may_be_styled() {
-        true => "{bar:30.green} {percent:>3} %  {decimal_bytes:>10} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {wide_msg}",
-        false => "{bar:30} {percent:>3} %  {decimal_bytes:>10} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {wide_msg}",
+        true => {
+            "{bar:30.green} {percent:>3} %  {decimal_bytes:>10} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {wide_msg}"
+        }
+        false => {
+            "{bar:30} {percent:>3} %  {decimal_bytes:>10} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {wide_msg}"
+        }
     };
     // The template is a constant: a wrong one would be seen in every run.
     if let Ok(style) = ProgressStyle::with_template(template) {

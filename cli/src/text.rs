@@ -4,7 +4,8 @@ use std::fmt::{self, Display, Write};
 
 /// Whether a character may steer a terminal, break a line, or turn the direction of what stands behind it.
 fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A string of a file as it may be printed: on one line, without characters that steer a terminal. A backslash is doubled,
@@ -51,7 +52,7 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
-/// "1 tensor", "2 tensors".
+/// As in "1 tensor", "2 tensors".
 pub fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", thousands(count), if count == 1 { "" } else { "s" })
 }

@@ -72,7 +72,7 @@ fn write(out: &mut Output, path: &Path, file: &File, detail: Detail) -> Result<(
     ))?;
     out.line(format_args!("data      begins at byte {}", thousands(file.data_offset())))?;
 
-    out.heading(format_args!("Metadata: {}", counted(file.metadata_count(), "entry").replace("entrys", "entries")))?;
+    out.heading(format_args!("Metadata: {}", counted(file.metadata_count(), "key")))?;
     let mut table = Table::new(&[("key", Side::Left), ("type", Side::Left), ("value", Side::Left)]);
     for index in 0..file.metadata_count() {
         let (key, value) = file.metadata(index)?;
@@ -80,7 +80,7 @@ fn write(out: &mut Output, path: &Path, file: &File, detail: Detail) -> Result<(
     }
     out.text(table)?;
 
-    out.heading(format_args!("Tensors: {}; offsets count from the start of the file", thousands(all.tensors)))?;
+    out.heading("Tensors (offsets count from the start of the file)")?;
     let heads = [
         ("offset", Side::Right),
         ("bytes", Side::Right),
@@ -107,8 +107,13 @@ fn write(out: &mut Output, path: &Path, file: &File, detail: Detail) -> Result<(
 }
 
 fn totals_table<'a>(totals: impl Iterator<Item = &'a Total>) -> Table {
-    let heads =
-        [("type", Side::Left), ("tensors", Side::Right), ("weights", Side::Right), ("bytes", Side::Right), ("bits", Side::Right)];
+    let heads = [
+        ("type", Side::Left),
+        ("tensors", Side::Right),
+        ("weights", Side::Right),
+        ("bytes", Side::Right),
+        ("bits", Side::Right),
+    ];
     let mut table = Table::new(&heads);
     for total in totals {
         table.row(vec![
