@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::open::open;
 use crate::stream::{self, gb_per_second};
 use crate::terminal::{Output, progress};
-use crate::text::{Safe, Side, Table, thousands};
+use crate::text::{Safe, Side, Table, counted, thousands};
 use gguffuse::gguf::File;
 use gguffuse::matmul::{Context, ContextOptions, Weights};
 use matrices::{Matrices, Shape};
@@ -45,10 +45,10 @@ pub fn run(arguments: &Bench) -> Result<ExitCode> {
     let measured = measure(&file, &context, &matrices, arguments)?;
     let mut out = Output::new();
     out.line(format_args!(
-        "{}, precision {}, {} threads; reading alone: {:.1} GB/s",
+        "{}, precision {}, {}; reading alone: {:.1} GB/s",
         context.isa().name(),
         format!("{:?}", context.precision()).to_lowercase(),
-        context.threads(),
+        counted(context.threads() as u64, "thread"),
         gb_per_second(bytes(&file), measured.read)
     ))?;
     write(&mut out, &file, &matrices, &measured, arguments.prefill)?;

@@ -66,12 +66,10 @@ fn compare(report: &mut Report, a: &File, b: &File) -> Result<()> {
     }
     match report.quiet {
         true => Ok(()),
-        false if report.differences == 0 => report.out.line(format_args!("the same: {}", counted(same, "tensor"))),
-        false => report.out.line(format_args!(
-            "{}; {} are the same",
-            counted(report.differences, "difference"),
-            counted(same, "tensor")
-        )),
+        false => {
+            let (different, same) = (counted(report.differences, "difference"), counted(same, "tensor"));
+            report.out.line(format_args!("{different}; the same: {same}"))
+        }
     }
 }
 

@@ -53,6 +53,7 @@ pub fn run(arguments: &Quantize) -> Result<ExitCode> {
     if arguments.dry_run {
         write_jobs(&mut out, &jobs)?;
     } else {
+        check(&jobs, &context)?;
         write(&file, arguments, importance.as_ref(), &jobs, &context)?;
     }
     if !arguments.quiet {
@@ -90,6 +91,16 @@ fn jobs<'a>(file: &'a File, arguments: &Quantize, importance: Option<&Importance
     }
     rules.check_patterns(file)?;
     Ok(jobs)
+}
+
+/// There are no blocks for NaN and infinities. Found now, not after hours.
+fn check(jobs: &[Job<'_>], context: &Context) -> Result<()> {
+    for job in jobs.iter().filter(|job| !job.is_copy()) {
+        if let Some(bad) = context.validate(job.tensor.tensor_type, job.tensor.data)? {
+            return Err(Error::new(format_args!("{}: weight {bad} is NaN or infinite", Safe(job.tensor.name))));
+        }
+    }
+    Ok(())
 }
 
 fn write_jobs(out: &mut Output, jobs: &[Job<'_>]) -> Result<()> {

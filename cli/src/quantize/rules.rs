@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::open::bits_per_weight;
 use crate::text::Safe;
-use gguffuse::blocks::{TensorType, first_bad_block};
+use gguffuse::blocks::TensorType;
 use gguffuse::gguf::{File, Tensor};
 
 /// Tensors with two dimensions that stay as they are: they are small, not multiplied by as matrices, or decide where a
@@ -37,29 +37,21 @@ impl<'a> Rules<'a> {
         let is_float = matches!(tensor.tensor_type, TensorType::F32 | TensorType::F16 | TensorType::BF16);
         let asked = self.patterns.iter().rfind(|(pattern, _)| matches(pattern, tensor.name)).map(|(_, target)| *target);
         let name = Safe(tensor.name);
-        let target = match asked {
-            Some(target) if target == tensor.tensor_type => return Ok(target),
+        match asked {
+            Some(target) if target == tensor.tensor_type => Ok(target),
             Some(target) if !is_float => {
                 let (from, to) = (tensor.tensor_type.name(), target.name());
-                return Err(Error::new(format_args!("{name} is {from} already, and is not made {to} from that")));
+                Err(Error::new(format_args!("{name} is {from} already, and is not made {to} from that")))
             }
             Some(target) if !fits(target, tensor) => {
                 let (k, block) = (tensor.dims[0], target.block_elements());
                 let to = target.name();
-                return Err(Error::new(format_args!("{name}: rows of {k} weights make no {to} blocks of {block}")));
+                Err(Error::new(format_args!("{name}: rows of {k} weights make no {to} blocks of {block}")))
             }
-            Some(target) => target,
-            None if is_float => self.usual(tensor),
-            None => tensor.tensor_type,
-        };
-        if target != tensor.tensor_type
-            && let Some(bad) = first_bad_block(tensor.tensor_type, tensor.data)?
-        {
-            return Err(Error::new(format_args!(
-                "{name}: weight {bad} is NaN or infinite, there are no blocks for that"
-            )));
+            Some(target) => Ok(target),
+            None if is_float => Ok(self.usual(tensor)),
+            None => Ok(tensor.tensor_type),
         }
-        Ok(target)
     }
 
     /// What a float tensor becomes where nothing is asked for.
