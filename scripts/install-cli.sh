@@ -6,17 +6,17 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 root=${DESTDIR:-}${1:-/usr/local}
-command=${CARGO_TARGET_DIR:-target}/release/gguffuse
+binary=${CARGO_TARGET_DIR:-target}/release/gguffuse
 
 cargo build --locked --release -p gguffuse-cli
-install -D -m 755 "$command" "$root/bin/gguffuse"
+install -D -m 755 "$binary" "$root/bin/gguffuse"
 install -d "$root/share/man/man1"
-"$command" man --directory "$root/share/man/man1"
+"$binary" man --directory "$root/share/man/man1"
 
 # completions SHELL PATH
 completions() {
     install -d "$(dirname "$root/share/$2")"
-    "$command" completions "$1" >"$root/share/$2"
+    "$binary" completions "$1" >"$root/share/$2"
 }
 completions bash bash-completion/completions/gguffuse
 completions zsh zsh/site-functions/_gguffuse

@@ -3,6 +3,7 @@
 use crate::text::one_line;
 use std::fmt::{self, Display};
 use std::io;
+use std::process::ExitCode;
 
 /// Why a command ends early.
 pub enum Error {
@@ -17,6 +18,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     pub fn new(text: impl Display) -> Error {
         Error::Told(one_line(&text.to_string()))
+    }
+}
+
+/// The end of a command whose exit code tells what it found, whether or not somebody reads its output.
+pub fn ended_with(code: ExitCode, written: Result<()>) -> Result<ExitCode> {
+    match written {
+        Ok(()) | Err(Error::NoReader) => Ok(code),
+        Err(why) => Err(why),
     }
 }
 

@@ -4,13 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What `work` makes of each of the parts `0..count`, in order. Nothing is begun after `enough` was said of a result, so
-/// parts behind such a one may be missing.
-pub fn map_until<T: Send>(
-    count: usize,
-    work: impl Fn(usize) -> T + Sync,
-    enough: impl Fn(&T) -> bool + Sync,
-) -> Vec<T> {
+/// What `work` makes of each of the parts `0..count`, in order.
+pub fn map<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(count));
     let worker = || {
@@ -20,9 +15,6 @@ pub fn map_until<T: Send>(
                 return;
             }
             let result = work(index);
-            if enough(&result) {
-                next.store(count, Ordering::Relaxed);
-            }
             // Poisoned only by a panic, which ends this as well.
             if let Ok(mut done) = done.lock() {
                 done.push((index, result));
@@ -39,9 +31,4 @@ pub fn map_until<T: Send>(
     let mut done = done.into_inner().unwrap_or_default();
     done.sort_unstable_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
-}
-
-/// What `work` makes of each of the parts `0..count`, in order.
-pub fn map<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    map_until(count, work, |_| false)
 }

@@ -1,7 +1,7 @@
 //! `gguffuse verify`: whether all weights of a file are numbers.
 
 use crate::arguments::Verify;
-use crate::error::Result;
+use crate::error::{Result, ended_with};
 use crate::open::open;
 use crate::stream::{self, gb_per_second};
 use crate::terminal::{Output, progress};
@@ -35,8 +35,13 @@ pub fn run(arguments: &Verify) -> Result<ExitCode> {
     bar.finish_and_clear();
     let time = start.elapsed();
 
+    let code = ExitCode::from(u8::from(!found.is_empty()));
+    ended_with(code, write(arguments, &file, &context, &found, time))
+}
+
+fn write(arguments: &Verify, file: &File, context: &Context, found: &[String], time: Duration) -> Result<()> {
     let mut out = Output::new();
-    for finding in &found {
+    for finding in found {
         out.bad(finding)?;
     }
     if !arguments.quiet {
@@ -44,17 +49,15 @@ pub fn run(arguments: &Verify) -> Result<ExitCode> {
             0 => "all weights are finite".to_owned(),
             bad => format!("{bad} with bad blocks"),
         };
+        let bytes: u64 = file.tensors().map(|tensor| tensor.size_bytes).sum();
         let (tensors, speed) = (counted(file.tensor_count(), "tensor"), gb_per_second(bytes, time));
         let (bytes, milliseconds) = (thousands(bytes), time.as_secs_f64() * 1e3);
         out.line(format_args!("{tensors}, {bytes} bytes in {milliseconds:.1} ms ({speed:.1} GB/s): {verdict}"))?;
     }
     if arguments.compare {
-        compare(&mut out, &arguments.file, &context)?;
+        compare(&mut out, &arguments.file, context)?;
     }
-    let code = ExitCode::from(u8::from(!found.is_empty()));
-    // The code tells, whether or not somebody reads.
-    let _ = out.finish();
-    Ok(code)
+    out.finish()
 }
 
 /// The first bad block of a tensor. The bar moves on.

@@ -3,7 +3,7 @@
 mod weights;
 
 use crate::arguments::Diff;
-use crate::error::Result;
+use crate::error::{Result, ended_with};
 use crate::info::values::{self, Detail};
 use crate::open::{open, shape_text};
 use crate::terminal::Output;
@@ -37,13 +37,9 @@ impl Report {
 pub fn run(arguments: &Diff) -> Result<ExitCode> {
     let (a, b) = (open(&arguments.a)?, open(&arguments.b)?);
     let mut report = Report { out: Output::new(), quiet: arguments.quiet, differences: 0 };
-    let ended = compare(&mut report, &a, &b);
+    let written = compare(&mut report, &a, &b);
     let code = ExitCode::from(u8::from(report.differences > 0));
-    match ended.and_then(|()| report.out.finish()) {
-        // The code tells, whether or not somebody reads.
-        Ok(()) | Err(crate::error::Error::NoReader) => Ok(code),
-        Err(why) => Err(why),
-    }
+    ended_with(code, written.and_then(|()| report.out.finish()))
 }
 
 fn compare(report: &mut Report, a: &File, b: &File) -> Result<()> {

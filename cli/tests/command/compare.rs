@@ -76,7 +76,7 @@ fn other_tensors() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "- only a: f16 [8]");
     assert!(
-        lines[1].starts_with("! type: f16 [256, 2] -> q8_0, 5")
+        lines[1].starts_with("! type: f16 [256, 2] -> q8_0, ")
             && lines[1].contains(" of 512 weights differ, the most by "),
         "{text}"
     );

@@ -56,7 +56,7 @@ fn json_has_every_value() {
     }
     // On one line each, in the text.
     let text = succeed(&["info".as_ref(), path.as_os_str()]);
-    for line in ["string     \"größer\\u{0}\\n\"", "f32        NaN", "array[2]   [[1, -1], [\"x\"]]"] {
+    for line in ["string    \"größer\\u{0}\\n\"", "f32       NaN", "array[2]  [[1, -1], [\"x\"]]"] {
         assert!(text.contains(line), "{line:?} is not in\n{text}");
     }
 }
