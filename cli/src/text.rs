@@ -1,6 +1,6 @@
 //! Text for people: strings of files made harmless, numbers, tables. Knows nothing of GGUF.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 
 /// Whether a character may steer a terminal, break a line, or turn the direction of what stands behind it.
 fn is_unsafe(c: char) -> bool {
@@ -92,10 +92,13 @@ impl Display for Table {
         let widths: Vec<usize> = (0..self.sides.len()).map(widest).collect();
         for (row, lengths) in self.rows.iter().zip(&lengths) {
             let mut line = String::new();
+            let mut missing = 0;
             for (((cell, length), width), side) in row.iter().zip(lengths).zip(&widths).zip(&self.sides) {
-                let space = width - length;
-                let (before, after) = if *side == Side::Right { (space, 0) } else { (0, space) };
-                let _ = write!(line, "  {:before$}{cell}{:after$}", "", "");
+                // Not by the formatter, whose widths end at 65,535; and only before a cell: the last one may be very long.
+                let before = if *side == Side::Right { width - length } else { 0 };
+                line.extend(std::iter::repeat_n(' ', missing + 2 + before));
+                line.push_str(cell);
+                missing = width - length - before;
             }
             writeln!(f, "{}", line.trim_end())?;
         }
@@ -121,5 +124,9 @@ mod tests {
         table.row(vec!["größe".to_owned(), thousands(1_234_567)]);
         table.row(vec!["x".to_owned(), thousands(123)]);
         assert_eq!(table.to_string(), "  name        size\n  größe  1,234,567\n  x            123\n");
+        let mut table = Table::new(&[("a", Side::Left), ("b", Side::Left)]);
+        let long = "x".repeat(100_000);
+        table.row(vec!["aa".to_owned(), long.clone()]);
+        assert_eq!(table.to_string(), format!("  a   b\n  aa  {long}\n"));
     }
 }

@@ -19,13 +19,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let file = open(&arguments.file)?;
     let tensor = file.find_tensor(&arguments.name).and_then(|index| file.tensor(index));
     let tensor = tensor.map_err(|why| Error::new(format_args!("{}: {why}", arguments.file.display())))?;
+    let blocks = tensor.size_bytes / tensor.tensor_type.block_bytes() as u64;
+    if blocks > 0 && arguments.block >= blocks {
+        return Err(Error::new(format_args!("block {} of {blocks}: they are counted from 0", arguments.block)));
+    }
     let mut out = Output::new();
     place(&mut out, &tensor)?;
-    let blocks = tensor.size_bytes / tensor.tensor_type.block_bytes() as u64;
     if blocks == 0 {
         out.line("\nIt has no weights.")?;
-    } else if arguments.block >= blocks {
-        return Err(Error::new(format_args!("block {} of {blocks}: they are counted from 0", arguments.block)));
     } else {
         write(&mut out, &statistics::of(tensor.tensor_type, tensor.data))?;
         block::write(&mut out, &tensor, arguments.block)?;
