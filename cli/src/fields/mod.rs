@@ -4,6 +4,9 @@
 //! that link it would carry these texts for nothing. A type that the library learns must be described here before the
 //! command compiles, and the tests make the weights anew from the fields, bit for bit.
 
+// Most fields lie in one piece of the block: a list with one range is meant.
+#![allow(clippy::single_range_in_vec_init)]
+
 #[cfg(test)]
 mod tests;
 mod types;

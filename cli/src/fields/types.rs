@@ -237,7 +237,7 @@ fn iq1_m(b: &[u8]) -> Parts {
 /// A byte is a fraction in 256ths, base 3 and rounded up: its digits come out at the top, one after the other.
 fn ternary_digits(b: &[u8]) -> Field {
     let digits = |bytes: &[u8], places: u32| -> Vec<u16> {
-        let place = |n: u32| bytes.iter().map(move |byte| (u16::from(*byte) * 3u16.pow(n) & 255) * 3 >> 8);
+        let place = |n: u32| bytes.iter().map(move |byte| (((u16::from(*byte) * 3u16.pow(n)) & 255) * 3) >> 8);
         (0..places).flat_map(place).collect()
     };
     let q = [digits(&b[..32], 5), digits(&b[32..48], 5), digits(&b[48..52], 4)].concat();

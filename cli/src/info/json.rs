@@ -133,7 +133,7 @@ struct Tensors<'a>(&'a File);
 
 impl Serialize for Tensors<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.tensors().map(|tensor| Record(tensor)))
+        serializer.collect_seq(self.0.tensors().map(Record))
     }
 }
 
