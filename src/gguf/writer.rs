@@ -225,7 +225,7 @@ impl<'a> Writer<'a> {
     /// than 4 dimensions; `Shape` where rows are not whole blocks or `data` is not of the size that type and dimensions
     /// make. `OutOfMemory`.
     pub fn tensor(&mut self, name: &str, tensor_type: TensorType, dims: &[u64], data: &'a [u8]) -> Result<&mut Self> {
-        self.add(name, tensor_type, dims, |_| TensorData::Borrowed(data))
+        self.add(name, tensor_type, dims, |_| Some(TensorData::Borrowed(data)))
     }
 
     /// Adds a tensor whose bytes are made while the file is written, so that no more than a piece of them has to be in memory.
@@ -242,7 +242,7 @@ impl<'a> Writer<'a> {
         dims: &[u64],
         make: &'a Maker<'a>,
     ) -> Result<&mut Self> {
-        self.add(name, tensor_type, dims, |size| TensorData::Made(size, make))
+        self.add(name, tensor_type, dims, |size| Some(TensorData::Made(size?, make)))
     }
 
     fn add(
@@ -250,7 +250,7 @@ impl<'a> Writer<'a> {
         name: &str,
         tensor_type: TensorType,
         dims: &[u64],
-        data: impl FnOnce(u64) -> TensorData<'a>,
+        data: impl FnOnce(Option<u64>) -> Option<TensorData<'a>>,
     ) -> Result<&mut Self> {
         check_name(name, LONGEST_NAME, "a tensor name")?;
         let mut padded = [1; MOST_DIMENSIONS as usize];
@@ -270,12 +270,11 @@ impl<'a> Writer<'a> {
                 tensor_type.name()
             ));
         }
-        let type_name = tensor_type.name();
-        let Some(needed) = size_bytes(tensor_type, dims) else {
+        let (size, type_name) = (size_bytes(tensor_type, dims), tensor_type.name());
+        let Some(data) = data(size) else {
             return Err(error!(Shape, "tensor {name:?}: {dims:?} {type_name} elements have 2^64 bytes or more"));
         };
-        let data = data(needed);
-        if data.size_bytes() != needed {
+        if size != Some(data.size_bytes()) {
             let has = data.size_bytes();
             return Err(error!(
                 Shape,
