@@ -1,9 +1,10 @@
 //! Races: contestants run in turns, A B C A B C, so that whatever disturbs the machine disturbs all of them.
 
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// Seconds per call of one contestant.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Times {
     pub minimum: f64,
     pub median: f64,

@@ -102,14 +102,18 @@ chains!(
     "vpdpbusd zmm\\i, zmm12, zmm13"
 );
 
-/// Whether the CPU has AMX with 8-bit integers and the kernel lets this process use it. Asks the kernel for it.
-fn amx_granted() -> bool {
+/// Whether the CPU has AMX with 8-bit integers.
+pub fn has_amx() -> bool {
     if __cpuid(0).eax < 7 {
         return false;
     }
     let features = __cpuid_count(7, 0).edx;
-    let (tile, int8) = (features >> 24 & 1, features >> 25 & 1);
-    if tile == 0 || int8 == 0 {
+    features >> 24 & 1 == 1 && features >> 25 & 1 == 1
+}
+
+/// Whether this process may use AMX. Asks the kernel for it.
+fn amx_granted() -> bool {
+    if !has_amx() {
         return false;
     }
     const ARCH_REQ_XCOMP_PERM: libc::c_int = 0x1023;

@@ -4,6 +4,8 @@ mod arithmetic;
 mod crew;
 mod read;
 
+#[cfg(feature = "candle")]
+pub use arithmetic::has_amx;
 pub use arithmetic::{Unit, units};
 pub use crew::Crew;
 pub use read::{Reader, readers};
