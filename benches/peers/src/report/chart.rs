@@ -7,8 +7,8 @@ pub struct Series {
     pub name: String,
     /// One of the colours of `STYLE`.
     pub colour: usize,
-    pub dashed: bool,
-    pub marks: bool,
+    /// A limit: a dashed line without marks, named where it is drawn and not in the legend.
+    pub limit: bool,
     pub points: Vec<(f64, f64)>,
 }
 
@@ -42,8 +42,8 @@ const STYLE: &str = "<style>\
 .b{fill:#ffffff}.t{fill:#1f2328}.g{stroke:#d8dee4}.a{stroke:#57606a}\
 .c0{color:#0550ae}.c1{color:#218bff}.c2{color:#6fb8ff}.c3{color:#d1570a}.c4{color:#1a7f37}.c5{color:#8250df}.c6{color:#6e7781}\
 text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif}.h{font-size:15px;font-weight:600}.s{font-size:11px}\
-.l{fill:none;stroke:currentColor;stroke-width:2}.f{fill:currentColor}\
-@media(prefers-color-scheme:dark){.b{fill:#0d1117}.t{fill:#e6edf3}.g{stroke:#30363d}.a{stroke:#8b949e}\
+.v{font-size:11px;paint-order:stroke;stroke:#ffffff;stroke-width:4px}.l{fill:none;stroke:currentColor;stroke-width:2}.f{fill:currentColor}\
+@media(prefers-color-scheme:dark){.b{fill:#0d1117}.t{fill:#e6edf3}.v{stroke:#0d1117}.g{stroke:#30363d}.a{stroke:#8b949e}\
 .c0{color:#a5d6ff}.c1{color:#58a6ff}.c2{color:#1f6feb}.c3{color:#f0883e}.c4{color:#3fb950}.c5{color:#bc8cff}.c6{color:#8b949e}}\
 </style>";
 
@@ -153,43 +153,36 @@ impl Lines {
             "<text class=\"t\" text-anchor=\"middle\" transform=\"translate(18 {middle}) rotate(-90)\">{}</text>",
             escaped(&self.y)
         );
-        for (index, series) in self.series.iter().enumerate() {
-            self.draw_series(&mut out, series, &x, &y);
+        self.series.iter().for_each(|series| draw_series(&mut out, series, &x, &y));
+        for (index, series) in self.series.iter().filter(|series| !series.limit).enumerate() {
             let at = TOP + 14.0 + 20.0 * index as f64;
             let _ = write!(out, "<g class=\"c{}\">", series.colour);
-            let dash = if series.dashed { "stroke-dasharray=\"5 4\"" } else { "" };
-            line(&mut out, "l", (right + 12.0, at), (right + 36.0, at), dash);
-            if series.marks {
-                let _ = write!(out, "<circle class=\"f\" cx=\"{:.1}\" cy=\"{at:.1}\" r=\"3\"/>", right + 24.0);
-            }
+            line(&mut out, "l", (right + 12.0, at), (right + 36.0, at), "");
+            let _ = write!(out, "<circle class=\"f\" cx=\"{:.1}\" cy=\"{at:.1}\" r=\"3\"/>", right + 24.0);
             out.push_str("</g>");
             text(&mut out, "s", "start", right + 42.0, at + 4.0, &series.name);
         }
         out.push_str("</svg>\n");
         out
     }
+}
 
-    fn draw_series(&self, out: &mut String, series: &Series, x: &Axis, y: &Axis) {
-        let _ = write!(out, "<g class=\"c{}\"><polyline class=\"l\" ", series.colour);
-        if series.dashed {
-            out.push_str("stroke-dasharray=\"5 4\" ");
-        }
-        out.push_str("points=\"");
-        for point in &series.points {
-            let _ = write!(out, "{:.1},{:.1} ", x.at(point.0), y.at(point.1));
-        }
-        out.push_str("\"/>");
-        if series.marks {
-            for point in &series.points {
-                let _ = write!(
-                    out,
-                    "<circle class=\"f\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>",
-                    x.at(point.0),
-                    y.at(point.1)
-                );
-            }
-        }
-        out.push_str("</g>\n");
+fn draw_series(out: &mut String, series: &Series, x: &Axis, y: &Axis) {
+    let _ = write!(out, "<g class=\"c{}\"><polyline class=\"l\" ", series.colour);
+    if series.limit {
+        out.push_str("stroke-dasharray=\"5 4\" ");
+    }
+    out.push_str("points=\"");
+    for point in &series.points {
+        let _ = write!(out, "{:.1},{:.1} ", x.at(point.0), y.at(point.1));
+    }
+    out.push_str("\"/>");
+    for point in series.points.iter().filter(|_| !series.limit) {
+        let _ = write!(out, "<circle class=\"f\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>", x.at(point.0), y.at(point.1));
+    }
+    out.push_str("</g>\n");
+    if let (true, Some(last)) = (series.limit, series.points.last()) {
+        text(out, "s", "end", x.at(last.0) - 4.0, y.at(last.1) - 5.0, &series.name);
     }
 }
 
@@ -200,7 +193,7 @@ impl Bars {
         const GAP: f64 = 12.0;
         let left = 150.0;
         let right = WIDTH - 70.0;
-        let top = TOP + 26.0;
+        let top = TOP + 32.0;
         let bars: usize = self.groups.iter().map(|(_, bars)| bars.len()).sum();
         let height = top + bars as f64 * BAR + self.groups.len() as f64 * GAP + 50.0;
         let bottom = height - 44.0;
@@ -229,6 +222,10 @@ impl Bars {
             text(&mut out, "s", "start", legend + 17.0, 50.0, name);
             legend += 34.0 + 6.4 * name.chars().count() as f64;
         }
+        for (name, value) in &self.marks {
+            line(&mut out, "a", (at(*value), top - 4.0), (at(*value), bottom), "stroke-dasharray=\"5 4\"");
+            text(&mut out, "s", "middle", at(*value), top - 7.0, name);
+        }
         let mut y = top + GAP / 2.0;
         for (name, bars) in &self.groups {
             text(&mut out, "", "end", left - 8.0, y + bars.len() as f64 * BAR / 2.0 + 4.0, name);
@@ -240,14 +237,10 @@ impl Bars {
                     at(*value) - left,
                     BAR - 2.0,
                 );
-                text(&mut out, "s", "start", at(*value) + 4.0, y + 10.5, &number(*value));
+                text(&mut out, "v", "start", at(*value) + 4.0, y + 10.5, &number(*value));
                 y += BAR;
             }
             y += GAP;
-        }
-        for (name, value) in &self.marks {
-            line(&mut out, "a", (at(*value), top - 4.0), (at(*value), bottom), "stroke-dasharray=\"5 4\"");
-            text(&mut out, "s", "middle", at(*value), top - 7.0, name);
         }
         line(&mut out, "a", (left, top), (left, bottom), "");
         text(&mut out, "", "middle", (left + right) / 2.0, height - 10.0, &self.x);

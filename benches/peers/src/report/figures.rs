@@ -38,7 +38,7 @@ fn over_rows(run: &Run, job: &str, select: impl Fn(&Record) -> bool) -> Vec<(f64
 }
 
 fn series(name: &str, colour: usize, points: Vec<(f64, f64)>) -> Series {
-    Series { name: name.to_string(), colour, dashed: false, marks: true, points }
+    Series { name: name.to_string(), colour, limit: false, points }
 }
 
 /// Ours at the best level and everybody else, on TinyLlama's ffn_gate, over m.
@@ -82,14 +82,14 @@ fn roofline(run: &Run) -> Lines {
         if let Some(peak) = run.peak(unit, threads) {
             top = top.max(peak);
             let points = vec![(low, peak), (high, peak)];
-            all.push(Series { name: name.to_string(), colour: ROOF, dashed: true, marks: false, points });
+            all.push(Series { name: name.to_string(), colour: ROOF, limit: true, points });
         }
     }
     if let Some(stream) = run.streams.iter().find(|stream| stream.threads == threads) {
         let slope = stream.gigabytes * 1e-3;
         let end = (top / slope).min(high);
         let points = vec![(low, low * slope), (end, end * slope)];
-        all.push(Series { name: "DRAM".to_string(), colour: ROOF, dashed: false, marks: false, points });
+        all.push(Series { name: "read stream".to_string(), colour: ROOF, limit: true, points });
     }
     let decode = run.fastest("dram", |r| r.who == Who::Ours && r.level == run.best_level() && r.kind == "EXACT");
     if let Some(decode) = decode {
