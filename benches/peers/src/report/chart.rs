@@ -48,11 +48,11 @@ text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif}.h{font-size:15px;f
 </style>";
 
 fn open(out: &mut String, height: f64, title: &str) {
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
          role=\"img\" aria-label=\"{0}\">{STYLE}<rect class=\"b\" width=\"{WIDTH}\" height=\"{height}\"/>\
-         <text class=\"t h\" x=\"16\" y=\"26\">{0}</text>\n",
+         <text class=\"t h\" x=\"16\" y=\"26\">{0}</text>",
         escaped(title),
     );
 }
@@ -182,7 +182,7 @@ fn draw_series(out: &mut String, series: &Series, x: &Axis, y: &Axis) {
     }
     out.push_str("</g>\n");
     if let (true, Some(last)) = (series.limit, series.points.last()) {
-        text(out, "s", "end", x.at(last.0) - 4.0, y.at(last.1) - 5.0, &series.name);
+        text(out, "v", "end", x.at(last.0) - 4.0, y.at(last.1) - 5.0, &series.name);
     }
 }
 

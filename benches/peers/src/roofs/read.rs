@@ -1,5 +1,8 @@
 //! Reading memory: many ways of doing it, since none is the fastest everywhere. The best one is the roof of decode.
 
+// Plain loops over fixed arrays: what the compiler unrolls.
+#![allow(clippy::needless_range_loop)]
+
 use std::arch::x86_64::*;
 
 /// One way to read.
