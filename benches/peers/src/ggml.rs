@@ -143,7 +143,7 @@ impl Library {
                 }
             }
             if let Some((_, cpu, name)) = best {
-                all.push(Kernels::new(&self.base, cpu, *level, name, threads));
+                all.push(Kernels::new(self, cpu, *level, name, threads));
             }
         }
         Ok(all)
@@ -172,6 +172,8 @@ pub struct Kernels {
     cpu: &'static Cpu,
     pub level: Level,
     pub name: &'static str,
+    /// Of the library.
+    pub version: String,
     runners: Vec<Runner>,
     /// Beside plain memory: CPU_REPACK, AMX.
     extra_buffer_types: Vec<Object>,
@@ -186,7 +188,8 @@ struct Runner {
 }
 
 impl Kernels {
-    fn new(base: &'static Base, cpu: Cpu, level: Level, name: &'static str, threads: &[usize]) -> Kernels {
+    fn new(library: &'static Library, cpu: Cpu, level: Level, name: &'static str, threads: &[usize]) -> Kernels {
+        let (base, version) = (&library.base, library.version());
         let cpu: &'static Cpu = Box::leak(Box::new(cpu));
         let runners = threads.iter().map(|threads| Runner::new(base, cpu, *threads)).collect();
         let mut extra_buffer_types = Vec::new();
@@ -205,7 +208,7 @@ impl Kernels {
                 }
             }
         }
-        Kernels { base, cpu, level, name, runners, extra_buffer_types }
+        Kernels { base, cpu, level, name, version, runners, extra_buffer_types }
     }
 
     /// The matrix in every kind of memory that these kernels have a product for. "plain" reads it where it lies.

@@ -25,14 +25,14 @@ use std::process::ExitCode;
 #[global_allocator]
 static HEAP: heap::Counting = heap::Counting;
 
-const USAGE: &str = "usage: peers [--quick] [--only JOB]... [--ggml FOLDER] [--from RECORDS] [--docs FOLDER]";
+const USAGE: &str = "usage: peers [--quick] [--only JOB]... [--ggml FOLDER]... [--from RECORDS] [--docs FOLDER]";
 
 struct Arguments {
     quick: bool,
     /// Empty: all.
     only: Vec<String>,
-    /// Where the library lies.
-    ggml: PathBuf,
+    /// Where builds of ggml lie.
+    ggml: Vec<PathBuf>,
     /// Records of an earlier run to be written about again, instead of measuring.
     from: Option<PathBuf>,
     /// Where performance.md goes.
@@ -41,19 +41,23 @@ struct Arguments {
 
 fn arguments() -> Result<Arguments, String> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (ggml, docs) = (here.join("ggml"), here.join("../../docs"));
-    let mut parsed = Arguments { quick: false, only: Vec::new(), ggml, from: None, docs };
+    let docs = here.join("../../docs");
+    let mut parsed = Arguments { quick: false, only: Vec::new(), ggml: Vec::new(), from: None, docs };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
         match argument.as_str() {
             "--quick" => parsed.quick = true,
             "--only" => parsed.only.push(value()?),
-            "--ggml" => parsed.ggml = value()?.into(),
+            "--ggml" => parsed.ggml.push(value()?.into()),
             "--from" => parsed.from = Some(value()?.into()),
             "--docs" => parsed.docs = value()?.into(),
             _ => return Err(USAGE.to_string()),
         }
+    }
+    if parsed.ggml.is_empty() {
+        let built = Some(here.join("ggml-built")).filter(|folder| folder.exists());
+        parsed.ggml = std::iter::once(here.join("ggml")).chain(built).collect();
     }
     let names: Vec<_> = jobs::ALL.iter().map(|(name, _)| *name).collect();
     match parsed.only.iter().find(|name| !names.contains(&name.as_str())) {
@@ -67,16 +71,21 @@ fn session(arguments: &Arguments) -> Result<Session, String> {
     let mut threads = vec![1, all];
     threads.dedup();
     let fail = |error| format!("{error}; fetch.sh fetches ggml");
-    let ggml = ggml::Library::open(&arguments.ggml).map_err(fail)?;
-    let kernels = ggml.kernels(&arguments.ggml, &threads).map_err(fail)?;
-    let names: Vec<_> = kernels.iter().map(|kernels| format!("{} at {}", kernels.name, kernels.level.name())).collect();
+    let (mut libraries, mut kernels) = (Vec::new(), Vec::new());
+    for folder in &arguments.ggml {
+        let library = ggml::Library::open(folder).map_err(fail)?;
+        kernels.extend(library.kernels(folder, &threads).map_err(fail)?);
+        libraries.push(library);
+    }
+    let ggml = *libraries.first().ok_or("no ggml")?;
+    let name = |kernels: &ggml::Kernels| format!("{} {} at {}", kernels.version, kernels.name, kernels.level.name());
+    let names: Vec<_> = kernels.iter().map(name).collect();
     let run = Run {
         machine: machine::describe(all),
         date: machine::date(),
         versions: format!(
-            "gguffuse {}, ggml {} (its kernels {}), candle-core {}, gemm {}",
+            "gguffuse {}, ggml ({}), candle-core {}, gemm {}",
             machine::locked("gguffuse"),
-            ggml.version(),
             names.join(", "),
             machine::locked("candle-core"),
             machine::locked("gemm"),

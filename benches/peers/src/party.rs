@@ -117,7 +117,7 @@ impl<'a> Party<'a> {
         product.compute();
         product.rest();
         let error = Some(self.matrix.error(x, &product.result()));
-        let (level, kind) = (kernels.level.name(), uploaded.kind.clone());
+        let (level, kind) = (kernels.level.name(), format!("{} {}", kernels.version, uploaded.kind));
         Entry { who: Who::Ggml, level, kind, threads, error, contestant: Box::new(product) }
     }
 
