@@ -6,7 +6,7 @@ use gguffuse::kernels::Level;
 use libloading::Library as SharedObject;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::Path;
-use std::ptr::{NonNull, null, null_mut};
+use std::ptr::{NonNull, null_mut};
 
 /// Any of ggml's objects.
 type Object = *mut c_void;
@@ -116,10 +116,20 @@ impl Library {
     /// ggml's own quantiser, for types that gguffuse has none for.
     pub fn quantize(&self, id: u32, values: &[f32], rows: usize, k: usize, out: &mut [u8]) {
         assert!(values.len() == rows * k);
-        // SAFETY: `values` has `rows` rows of `k`, and the caller made `out` of as many rows of blocks.
+        // Some types insist on weights of the columns.
+        let weights = vec![1.0f32; k];
+        // SAFETY: `values` has `rows` rows of `k`, `weights` has `k`, and the caller made `out` of as many rows of blocks.
         let written = unsafe {
             let out = out.as_mut_ptr().cast();
-            (self.base.ggml_quantize_chunk)(id as c_int, values.as_ptr(), out, 0, rows as i64, k as i64, null())
+            (self.base.ggml_quantize_chunk)(
+                id as c_int,
+                values.as_ptr(),
+                out,
+                0,
+                rows as i64,
+                k as i64,
+                weights.as_ptr(),
+            )
         };
         assert_eq!(written, out.len());
     }
