@@ -300,6 +300,12 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn shift_add(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        // SAFETY: the token.
+        unsafe { _mm512_add_epi32(_mm512_slli_epi32::<8>(a), b) }
+    }
+
+    #[inline(always)]
     fn to_floats(self, ints: Self::Ints) -> Self::Floats {
         // SAFETY: the token.
         unsafe { _mm512_cvtepi32_ps(ints) }
