@@ -267,6 +267,8 @@ pub trait Simd: Grids {
 
     // ---- floats ----
 
+    /// `256 * a + b`, which must fit.
+    fn shift_add(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// Lanes as floats; exact below 2^24.
     fn to_floats(self, ints: Self::Ints) -> Self::Floats;
     /// All lanes `value`.

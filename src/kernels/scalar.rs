@@ -367,6 +367,11 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn shift_add(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        from_fn(|i| 256 * a[i] + b[i])
+    }
+
+    #[inline(always)]
     fn to_floats(self, ints: Self::Ints) -> Self::Floats {
         ints.map(|value| value as f32)
     }

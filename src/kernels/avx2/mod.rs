@@ -334,6 +334,14 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn shift_add(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        // SAFETY: the token.
+        unsafe {
+            [_mm256_add_epi32(_mm256_slli_epi32::<8>(a[0]), b[0]), _mm256_add_epi32(_mm256_slli_epi32::<8>(a[1]), b[1])]
+        }
+    }
+
+    #[inline(always)]
     fn to_floats(self, ints: Self::Ints) -> Self::Floats {
         // SAFETY: the token.
         unsafe { [_mm256_cvtepi32_ps(ints[0]), _mm256_cvtepi32_ps(ints[1])] }

@@ -27,7 +27,7 @@ pub(crate) struct Token(());
 // SAFETY of every block below: the token proves that the CPU has the features; loads and stores go through references to
 // arrays of the right size unless a comment says otherwise.
 impl Simd for Token {
-    const PANEL_FROM: [usize; 3] = [7, 4, 3];
+    const PANEL_FROM: [usize; 3] = [5, 4, 2];
     const ROWS: usize = 2;
     const TILE_STRIPS: usize = 2;
     // Sums of a tile: strips x rows x (planes + 1) of 32 registers.
@@ -297,6 +297,12 @@ impl Simd for Token {
             }
             sums
         }
+    }
+
+    #[inline(always)]
+    fn shift_add(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        // SAFETY: the token.
+        unsafe { _mm512_add_epi32(_mm512_slli_epi32::<8>(a), b) }
     }
 
     #[inline(always)]
