@@ -3,14 +3,15 @@
 use crate::error::{Error, Result, error};
 use std::sync::OnceLock;
 
-/// An instruction-set level, ordered: a machine that has one has, on the same architecture, all before it.
+/// An instruction-set level, ordered by what it can do. A machine may lack one that lies between two that it has: AVX-512
+/// came before AVX-VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Plain Rust, on every machine.
     Scalar,
     /// AVX2, FMA and F16C.
     Avx2,
-    /// AVX2 with the VEX-coded VNNI instructions. No kernels of its own yet.
+    /// AVX2 with the VEX-coded VNNI instructions.
     AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI.
     Avx512Vnni,
@@ -104,6 +105,8 @@ impl Level {
             Level::Avx2 => {
                 is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
             }
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => Level::Avx2.is_supported() && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni => {
                 Level::Avx2.is_supported()

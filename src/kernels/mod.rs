@@ -15,6 +15,8 @@ pub(crate) mod activations;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 mod chunk;
 pub(crate) mod decode;
 mod float;
@@ -95,6 +97,8 @@ impl Kernels {
             Level::Scalar => Kernels::of_type::<scalar::Scalar>(tensor_type),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => Kernels::of_type::<avx2::Avx2>(tensor_type),
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => Kernels::of_type::<avxvnni::AvxVnni>(tensor_type),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni => Kernels::of_type::<avx512vnni::Avx512Vnni>(tensor_type),
             _ => None,
