@@ -62,6 +62,7 @@ impl Affine for Iq1M {
     const GROUP: usize = 16;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 18;
+    const OFFSET: Option<u8> = Some(9);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
@@ -86,6 +87,6 @@ impl Affine for Iq1M {
         let two = |word: u64| (word << 1 & 0x000e_000e_000e_000e) | (word << 3 & 0x0e00_0e00_0e00_0e00);
         let ones = 0x0101_0101_0101_0101;
         let scales = s.interleave(two(words) + ones, two(words >> 3) + ones);
-        Scaling::integer_offset(s, 9.0, s.f16(block.d().to_le_bytes()) / 8.0, scales)
+        Scaling::integer_offset(s, Self::OFFSET, s.f16(block.d().to_le_bytes()) / 8.0, scales)
     }
 }

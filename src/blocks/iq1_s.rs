@@ -53,6 +53,7 @@ impl Affine for Iq1S {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 18;
+    const OFFSET: Option<u8> = Some(9);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
@@ -73,6 +74,6 @@ impl Affine for Iq1S {
             .map(|four| four.iter().rev().fold(0, |word, high| word << 16 | u64::from(u16::from_le_bytes(*high))));
         let three = |word: u64| low_bytes(word >> 12 & 0x0007_0007_0007_0007);
         let scales = s.groups_twice(2 * (three(first) | three(second) << 32) + 0x0101_0101_0101_0101);
-        Scaling::integer_offset(s, 9.0, s.f16(chunk[0].d) / 8.0, scales)
+        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d) / 8.0, scales)
     }
 }

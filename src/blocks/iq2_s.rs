@@ -61,6 +61,7 @@ impl Affine for Iq2S {
     const GROUP: usize = 16;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 86;
+    const OFFSET: Option<u8> = Some(43);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
@@ -81,6 +82,6 @@ impl Affine for Iq2S {
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
         let scales = odd_scales(s, chunk[0].scales);
-        Scaling::integer_offset(s, 43.0, s.f16(chunk[0].d) / 8.0, scales)
+        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d) / 8.0, scales)
     }
 }

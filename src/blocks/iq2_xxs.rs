@@ -53,6 +53,7 @@ impl Affine for Iq2Xxs {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 86;
+    const OFFSET: Option<u8> = Some(43);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
@@ -74,6 +75,6 @@ impl Affine for Iq2Xxs {
         let scales =
             chunk[0].groups.iter().rev().fold(0, |scales, group| scales << 8 | u64::from_le_bytes(*group) >> 60);
         let scales = s.groups_twice(2 * scales + 0x0101_0101_0101_0101);
-        Scaling::integer_offset(s, 43.0, s.f16(chunk[0].d) / 8.0, scales)
+        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d) / 8.0, scales)
     }
 }

@@ -62,6 +62,7 @@ impl Affine for Iq3S {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 30;
+    const OFFSET: Option<u8> = Some(15);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
@@ -85,6 +86,6 @@ impl Affine for Iq3S {
         let wide = wide_bytes(u32::from_le_bytes(chunk[0].scales));
         let scales = (wide | wide << 4) & 0x0f0f_0f0f_0f0f_0f0f;
         let scales = s.groups_twice(2 * scales + 0x0101_0101_0101_0101);
-        Scaling::integer_offset(s, 15.0, s.f16(chunk[0].d), scales)
+        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d), scales)
     }
 }

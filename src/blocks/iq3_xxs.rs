@@ -53,6 +53,7 @@ impl Affine for Iq3Xxs {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 124;
+    const OFFSET: Option<u8> = Some(62);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
@@ -76,6 +77,6 @@ impl Affine for Iq3Xxs {
         let top = |signs: &[u8; 4]| u64::from(u32::from_le_bytes(*signs) >> 28);
         let scales = chunk[0].signs.iter().rev().fold(0, |scales, signs| scales << 8 | top(signs));
         let scales = s.groups_twice(2 * scales + 0x0101_0101_0101_0101);
-        Scaling::integer_offset(s, 62.0, s.f16(chunk[0].d) / 4.0, scales)
+        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d) / 4.0, scales)
     }
 }

@@ -106,6 +106,7 @@ impl Affine for Iq4Xs {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 241;
+    const OFFSET: Option<u8> = Some(128);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
@@ -122,6 +123,6 @@ impl Affine for Iq4Xs {
         let high = (high | high << 12) & 0x000f_000f_000f_000f;
         let high = (high | high << 6) & 0x0303_0303_0303_0303;
         let scales = ((low | high << 4) + 0x6060_6060_6060_6060) ^ 0x8080_8080_8080_8080;
-        Scaling::integer_offset(s, 128.0, s.f16(chunk[0].d), s.groups_twice(scales))
+        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d), s.groups_twice(scales))
     }
 }

@@ -333,6 +333,8 @@ pub(crate) trait Affine: Block {
     const INTEGER_SCALES: bool;
     /// The largest code. Up to 63 is fastest, then up to 127.
     const CODE_MAX: usize;
+    /// With integer scales: the code that stands for 0, where that is all that the mins are. `None`: mins of their own.
+    const OFFSET: Option<u8> = None;
 
     /// The codes of columns `64 * quarter..64 * quarter + 64`. `quarter` is a constant after inlining.
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes;
@@ -365,9 +367,10 @@ impl<S: Simd> Scaling<S> {
         Scaling { d, groups, scales: s.mul(s.splat(d), s.group_floats(groups)), mins }
     }
 
-    /// Integer scales `groups` in units of `d`, codes that stand for `code - offset`.
+    /// Integer scales `groups` in units of `d`, codes that stand for `code - offset`; the type's [`Affine::OFFSET`].
     #[inline(always)]
-    pub(crate) fn integer_offset(s: S, offset: f32, d: f32, groups: S::Groups) -> Self {
+    pub(crate) fn integer_offset(s: S, offset: Option<u8>, d: f32, groups: S::Groups) -> Self {
+        let offset = f32::from(offset.unwrap_or(0));
         Scaling::integer(s, d, groups, s.mul(s.splat(offset * d), s.group_floats(groups)))
     }
 

@@ -92,6 +92,7 @@ impl Affine for Q3K {
     const GROUP: usize = 16;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 7;
+    const OFFSET: Option<u8> = Some(4);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
@@ -113,6 +114,6 @@ impl Affine for Q3K {
             ((nibbles & 0x0f0f_0f0f_0f0f_0f0f | pairs) + 0x6060_6060_6060_6060) ^ 0x8080_8080_8080_8080
         };
         let scales = s.concatenate(scale(low, pairs(high)), scale(low >> 4, pairs(high >> 4)));
-        Scaling::integer_offset(s, 4.0, s.f16(chunk[0].d), scales)
+        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d), scales)
     }
 }

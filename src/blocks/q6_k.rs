@@ -76,6 +76,7 @@ impl Affine for Q6K {
     const GROUP: usize = 16;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 63;
+    const OFFSET: Option<u8> = Some(32);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
@@ -88,6 +89,6 @@ impl Affine for Q6K {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        Scaling::integer_offset(s, 32.0, s.f16(chunk[0].d), s.groups(chunk[0].scales))
+        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d), s.groups(chunk[0].scales))
     }
 }

@@ -63,6 +63,7 @@ impl Affine for Tq2_0 {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 3;
+    const OFFSET: Option<u8> = Some(1);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
@@ -73,6 +74,6 @@ impl Affine for Tq2_0 {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        Scaling::integer_offset(s, 1.0, s.f16(chunk[0].d), s.groups([1; 16]))
+        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d), s.groups([1; 16]))
     }
 }

@@ -70,8 +70,7 @@ impl Dots for Vnni {
                         for p in 0..P {
                             let four = _mm256_set1_epi32(x[m][p].add(4 * step).cast::<i32>().read_unaligned());
                             for half in 0..2 {
-                                sums[v][m][p][half] =
-                                    _mm256_dpbusd_avx_epi32(sums[v][m][p][half], codes[half], four);
+                                sums[v][m][p][half] = _mm256_dpbusd_avx_epi32(sums[v][m][p][half], codes[half], four);
                             }
                         }
                     }
