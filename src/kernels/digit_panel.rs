@@ -311,24 +311,29 @@ unsafe fn fold<S: Digits, const MIN_GROUPS: usize, const P: usize>(
 ) {
     let rows = block.end - block.begin;
     let (first, last) = (block.begin + rows * part / (P + 1), block.begin + rows * (part + 1) / (P + 1));
-    for row in first..last {
-        let tile = usize::from(row - block.begin >= block.tile_rows);
-        let line = row - block.tiles[tile];
-        // SAFETY: the caller's promise; records are laid out as `pack` writes them.
-        unsafe {
-            let header = &*job.x.add(row * job.x_stride + block.chunk * chunk_bytes(P)).cast::<Header>();
-            let records = records::<MIN_GROUPS>(job, block.chunk);
-            for strip in 0..STRIPS {
+    // SAFETY: the caller's promise; records are laid out as `pack` writes them.
+    unsafe {
+        let records = records::<MIN_GROUPS>(job, block.chunk);
+        for strip in 0..STRIPS {
+            // In registers for all rows: loaded for each, they would be most of what is loaded.
+            let d = s.load_floats(&*records[strip].add(D).cast());
+            let mut mins = [s.splat(0.0); MIN_GROUPS];
+            for g in 0..MIN_GROUPS {
+                mins[g] = s.load_floats(&*records[strip].add(MINS).cast::<[f32; LANES]>().add(g));
+            }
+            for row in first..last {
+                let header = &*job.x.add(row * job.x_stride + block.chunk * chunk_bytes(P)).cast::<Header>();
+                let tile = usize::from(row - block.begin >= block.tile_rows);
+                let line = row - block.tiles[tile];
                 let mut value = s.to_floats(s.load_ints(&(*ints[0].as_ptr())[tile][strip].0[line]));
                 for weight in 1..=P {
                     let sums = s.load_ints(&(*ints[weight].as_ptr())[tile][strip].0[line]);
                     value = s.fma(value, s.splat(256.0), s.to_floats(sums));
                 }
-                value = s.mul(value, s.load_floats(&*records[strip].add(D).cast()));
-                let mins = records[strip].add(MINS).cast::<[f32; LANES]>();
+                value = s.mul(value, d);
                 for g in 0..MIN_GROUPS {
                     let sum = if MIN_GROUPS == 8 { header.sums32[g] } else { header.sums16[g] };
-                    value = s.fnma(s.load_floats(&*mins.add(g)), s.splat(sum), value);
+                    value = s.fnma(mins[g], s.splat(sum), value);
                 }
                 let sums = &mut *job.sums.add(row * PANEL_ROWS + strip * LANES).cast::<[f32; LANES]>();
                 let sum = s.fma(value, s.splat(header.scale), s.load_floats(sums));

@@ -24,8 +24,9 @@ pub(crate) struct Vnni(());
 
 // SAFETY of the blocks: the value proves that the CPU has AVX2 and AVX-VNNI.
 impl Dots for Vnni {
-    const PANEL_FROM: [usize; 3] = [4, 4, 2];
-    const TILE_ROWS: [usize; 3] = [4, 2, 1];
+    const PANEL_FROM: [usize; 3] = [4, 3, 2];
+    // Enough sums to hide the latency of `dpbusd`, and all of them in registers. One plane with 6 rows: 10 to 15 % slower.
+    const TILE_ROWS: [usize; 3] = [4, 3, 2];
 
     #[inline(always)]
     fn add_scaled(self, acc: __m256i, codes: __m256i, x: __m256i, scales: __m256i, code_max: usize) -> __m256i {
