@@ -17,7 +17,7 @@ use super::iq4_nl::{CODES, LEVELS, codes, fit, write};
 use super::levels::squared_error;
 use super::scale::Normal;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One IQ4_XS block.
@@ -109,7 +109,7 @@ impl Affine for Iq4Xs {
     const OFFSET: Option<u8> = Some(128);
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         s.look_up(s.nibbles(&chunk[0].codes[2 * quarter], &chunk[0].codes[2 * quarter + 1]), &CODES)
     }
 
@@ -123,6 +123,6 @@ impl Affine for Iq4Xs {
         let high = (high | high << 12) & 0x000f_000f_000f_000f;
         let high = (high | high << 6) & 0x0303_0303_0303_0303;
         let scales = ((low | high << 4) + 0x6060_6060_6060_6060) ^ 0x8080_8080_8080_8080;
-        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d), s.groups_twice(scales))
+        Scaling::integer_offset(s, 128.0, s.f16(chunk[0].d), s.groups_twice(scales))
     }
 }

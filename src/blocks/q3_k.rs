@@ -17,7 +17,7 @@ use super::check::finite;
 use super::signed::Signed;
 use super::super_block::SignedScales;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q3_K block.
@@ -95,7 +95,7 @@ impl Affine for Q3K {
     const OFFSET: Option<u8> = Some(4);
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let block = &chunk[0];
         let (low, shift) = (&block.low[quarter / 2], 4 * (quarter as u32 % 2));
         let low = s.shift_right(s.join(low, low), shift, shift + 2, 3);
@@ -114,6 +114,6 @@ impl Affine for Q3K {
             ((nibbles & 0x0f0f_0f0f_0f0f_0f0f | pairs) + 0x6060_6060_6060_6060) ^ 0x8080_8080_8080_8080
         };
         let scales = s.concatenate(scale(low, pairs(high)), scale(low >> 4, pairs(high >> 4)));
-        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d), scales)
+        Scaling::integer_offset(s, 4.0, s.f16(chunk[0].d), scales)
     }
 }

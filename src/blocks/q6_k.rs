@@ -16,7 +16,7 @@ use super::check::finite;
 use super::signed::Signed;
 use super::super_block::SignedScales;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q6_K block.
@@ -79,7 +79,7 @@ impl Affine for Q6K {
     const OFFSET: Option<u8> = Some(32);
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let block = &chunk[0];
         let (half, shift) = (quarter / 2, 4 * (quarter as u32 % 2));
         let low = s.shift_right(s.bytes(&block.low[half]), shift, shift, 15);
@@ -89,6 +89,6 @@ impl Affine for Q6K {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d), s.groups(chunk[0].scales))
+        Scaling::integer_offset(s, 32.0, s.f16(chunk[0].d), s.groups(chunk[0].scales))
     }
 }

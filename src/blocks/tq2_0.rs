@@ -12,7 +12,7 @@ use super::check::finite;
 use super::fit::{code, inverse};
 use super::scale::{Normal, best_few_levels};
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One TQ2_0 block.
@@ -66,7 +66,7 @@ impl Affine for Tq2_0 {
     const OFFSET: Option<u8> = Some(1);
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let bytes = &chunk[0].codes[quarter / 2];
         let shift = 4 * (quarter as u32 % 2);
         s.shift_right(s.join(bytes, bytes), shift, shift + 2, 3)
@@ -74,6 +74,6 @@ impl Affine for Tq2_0 {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        Scaling::integer_offset(s, Self::OFFSET, s.f16(chunk[0].d), s.groups([1; 16]))
+        Scaling::integer_offset(s, 1.0, s.f16(chunk[0].d), s.groups([1; 16]))
     }
 }

@@ -28,7 +28,7 @@ use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
 use super::panel::{PANEL_ROWS, PackJob, STRIPS, SweepJob};
 use crate::blocks::Affine;
-use crate::simd::{CHUNK, COLUMNS, LANES, QUARTERS, Simd};
+use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
 use std::mem::MaybeUninit;
 
 /// The most activation rows of a tile.
@@ -160,11 +160,15 @@ unsafe fn pack_record<S: Digits, A: Affine>(s: S, blocks: [&[A]; LANES], record:
     }
     let factors = s.factors(&groups, A::OFFSET.unwrap_or(0));
     let [low, high] = digits;
+    let mut lookups = [const { Lookups::new() }; LANES];
+    for r in 0..LANES {
+        A::index(blocks[r], s, &mut lookups[r]);
+    }
     let mut transposed = Transposed([[0; COLUMNS]; LANES]);
     for quarter in 0..QUARTERS {
-        let mut rows = [A::codes(blocks[0], s, quarter); LANES];
+        let mut rows = [A::codes(blocks[0], &lookups[0], s, quarter); LANES];
         for r in 1..LANES {
-            rows[r] = A::codes(blocks[r], s, quarter);
+            rows[r] = A::codes(blocks[r], &lookups[r], s, quarter);
         }
         // SAFETY: 1024 bytes, aligned to 64.
         unsafe { s.store_transposed(&rows, transposed.0.as_mut_ptr().cast()) };

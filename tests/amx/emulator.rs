@@ -307,6 +307,32 @@ fn handle(signal: c_int, handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_vo
     }
 }
 
+/// The C library's function, but that SIGILL is never blocked: the library's workers block all signals, and the kernel ends a
+/// process that cannot be told of an illegal instruction.
+///
+/// # Safety
+/// As pthread_sigmask(3).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pthread_sigmask(how: c_int, set: *const libc::sigset_t, old: *mut libc::sigset_t) -> c_int {
+    // What the kernel has of a set.
+    const BYTES: usize = 8;
+    // SAFETY: the caller's promise; the kernel reads and writes the first bytes of sets, the others are 0.
+    unsafe {
+        let mut without = if set.is_null() { std::mem::zeroed() } else { *set };
+        if how != libc::SIG_UNBLOCK && is_needed() {
+            libc::sigdelset(&mut without, libc::SIGILL);
+        }
+        let given = if set.is_null() { std::ptr::null() } else { &raw const without };
+        if !old.is_null() {
+            libc::sigemptyset(old);
+        }
+        match libc::syscall(libc::SYS_rt_sigprocmask, how, given, old, BYTES) {
+            0 => 0,
+            _ => *libc::__errno_location(),
+        }
+    }
+}
+
 /// From here on, AMX instructions of this process are executed here.
 pub fn emulate() {
     extern "C" fn at_exit() {
