@@ -370,3 +370,23 @@ pub fn answer_requests() {
         check(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) == 0, "PR_SET_SECCOMP failed");
     }
 }
+
+/// Emulates from before `main` where the CPU needs it, so that every test finds the level: `$pretend` makes it available.
+macro_rules! emulate_before_main {
+    ($pretend:path) => {
+        #[used]
+        #[unsafe(link_section = ".init_array")]
+        static EMULATE: extern "C" fn() = {
+            extern "C" fn emulate() {
+                if emulator::is_needed() {
+                    emulator::emulate();
+                    emulator::answer_requests();
+                    // SAFETY: the emulator is in place, and nothing has asked for levels yet.
+                    unsafe { $pretend() };
+                }
+            }
+            emulate
+        };
+    };
+}
+pub(crate) use emulate_before_main;

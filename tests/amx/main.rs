@@ -13,20 +13,7 @@ use gguffuse::kernels::Level;
 use gguffuse::matmul::{Context, ContextOptions, Precision, Weights};
 use matmul::{Random, bits, normal_weights, product};
 
-/// Runs ahead of `main`, so that every test finds the level and every thread the answers.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static EMULATE: extern "C" fn() = {
-    extern "C" fn emulate() {
-        if emulator::is_needed() {
-            emulator::emulate();
-            emulator::answer_requests();
-            // SAFETY: the emulator is in place, and nothing has asked for levels yet.
-            unsafe { gguffuse::kernels::pretend_amx() };
-        }
-    }
-    emulate
-};
+emulator::emulate_before_main!(gguffuse::kernels::pretend_amx);
 
 /// The level builds on AVX-512 VNNI: without, there is nothing to test.
 fn has_amx() -> bool {

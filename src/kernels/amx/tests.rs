@@ -15,20 +15,7 @@ use super::{PanelKernels, with_block};
 use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor};
 use crate::simd::{COLUMNS, LANES};
 
-/// Runs ahead of `main`, so that every test finds the level.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static EMULATE: extern "C" fn() = {
-    extern "C" fn emulate() {
-        if emulator::is_needed() {
-            emulator::emulate();
-            emulator::answer_requests();
-            // SAFETY: the emulator is in place, and nothing has asked for levels yet.
-            unsafe { super::pretend() };
-        }
-    }
-    emulate
-};
+emulator::emulate_before_main!(super::pretend);
 
 impl Digits for Token {
     type Factors = [(i32, u8); LANES];
