@@ -1,10 +1,10 @@
 //! AVX2 with the VEX-coded VNNI instructions: the AVX2 vocabulary with dot products of its own. Knows no block type and no
 //! algorithm.
 //!
-//! Against AVX2, one thread, 256 x 2048 weights from cache, shortest of some hundred runs on a Zen 5: panels 1.2 to 1.35 times as
-//! fast, with codes over 127 (Q8_0, IQ4_XS) 2.1 to 3.1 times; decode up to 2 times with float scales. With integer scales, decode
-//! of 1 to 3 rows is 0.92 (Q4_K, FAST, 3 rows) to 1.4 times as fast: presumably as `dpwssd` adds to its sum after the multiplication,
-//! which makes a longer chain than `madd` and an addition.
+//! Against AVX2, one thread, 256 x 2048 weights from cache, shortest of some hundred runs on a Zen 5 (Q4_K, Q6_K, Q4_0, Q8_0,
+//! IQ4_XS): panels are 1.1 to 1.4 times as fast, with codes over 127 (Q8_0, IQ4_XS) 1.7 to 3.1 times; decode 1.0 to 1.4 times
+//! and with Q8_0 1.6 to 2.1 times, but for Q4_K (HIGH with 2 rows 0.95, FAST with 2 or 3 rows 0.92 to 1.0) and Q6_K (FAST with 2
+//! rows 0.96): presumably as `dpwssd` adds to its sum after the multiplication, a longer chain than `madd` and an addition.
 
 use super::avx2::{Dots, Token};
 use super::{Isa, Task};
