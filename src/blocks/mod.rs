@@ -338,7 +338,10 @@ pub(crate) trait Affine: Block {
     /// their own.
     const OFFSET: Option<u8> = None;
 
-    /// Whether the codes are points of a `ShortGrid`.
+    /// Whether the codes are points of a grid.
+    const GRID: bool = false;
+
+    /// Whether that is a `ShortGrid`.
     const SHORT_GRID: bool = false;
 
     /// For types with grids: the indices of the whole chunk, and signs that need work.

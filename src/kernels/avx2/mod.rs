@@ -115,6 +115,7 @@ pub(crate) struct Token<D>(pub(crate) D);
 // references to arrays of the right size unless a comment says otherwise.
 impl<D: Dots> Simd for Token<D> {
     const PANEL_FROM: [usize; 3] = D::PANEL_FROM;
+    const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = D::TILE_ROWS;
 
