@@ -776,6 +776,13 @@ gguffuse_status gguffuse_quantize(uint32_t type,
  * Makes a context. `options`: NULL for defaults. `out`: receives the handle, on success only; give it back with
  * gguffuse_context_free.
  *
+ * The level "amx" needs a permission that Linux gives to a process on request: a context that would use the level asks for it,
+ * and takes the level below where it is refused, silently. Nothing else asks, so a max_isa (or GGUFFUSE_MAX_ISA) below "amx"
+ * avoids what the permission changes, for the whole process and for good: Linux then refuses alternate signal stacks
+ * (sigaltstack) that cannot hold a frame with the tiles, some 11 KiB; getauxval(AT_MINSIGSTKSZ) tells how much, MINSIGSTKSZ and
+ * SIGSTKSZ may be too small. It refuses the permission while a thread has such a stack already. Threads that have multiplied get
+ * larger signal frames. Tiles are released before a call returns.
+ *
  * Errors: GGUFFUSE_ERROR_UNSUPPORTED_ISA (no level has the name in max_isa or in the environment), _INVALID_ARGUMENT
  * (options), _NULL_ARGUMENT, _MISALIGNED, _OUT_OF_MEMORY.
  */
@@ -798,6 +805,7 @@ const char *gguffuse_context_isa(struct gguffuse_context *context);
 /**
  * The name of level `index` of the instruction-set levels that this machine and this library have, the lowest first:
  * a static string, NULL for an index past the last.
+ * "amx" is among them where CPU and OS have it, whether or not the OS will let this process use it: see gguffuse_context_new.
  */
 const char *gguffuse_isa_name(size_t index);
 

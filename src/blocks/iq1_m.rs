@@ -79,6 +79,7 @@ impl Affine for Iq1M {
     const INTEGER_SCALES: bool = true;
     const GRID: bool = true;
     const CODE_MAX: usize = 18;
+    const OFFSET: Option<u8> = Some(9);
 
     #[inline(always)]
     fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {

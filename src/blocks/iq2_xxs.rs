@@ -54,6 +54,7 @@ impl Affine for Iq2Xxs {
     const INTEGER_SCALES: bool = true;
     const GRID: bool = true;
     const CODE_MAX: usize = 86;
+    const OFFSET: Option<u8> = Some(43);
 
     #[inline(always)]
     fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {

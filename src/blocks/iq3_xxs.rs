@@ -63,6 +63,7 @@ impl Affine for Iq3Xxs {
     const GRID: bool = true;
     const SHORT_GRID: bool = true;
     const CODE_MAX: usize = 124;
+    const OFFSET: Option<u8> = Some(62);
 
     #[inline(always)]
     fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {

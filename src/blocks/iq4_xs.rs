@@ -106,6 +106,7 @@ impl Affine for Iq4Xs {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 241;
+    const OFFSET: Option<u8> = Some(128);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {

@@ -334,6 +334,9 @@ pub(crate) trait Affine: Block {
     const INTEGER_SCALES: bool;
     /// The largest code. Up to 63 is fastest, then up to 127.
     const CODE_MAX: usize;
+    /// With integer scales: the code that stands for 0, where that is all that the mins are: `d * scale * OFFSET`. `None`: mins of
+    /// their own.
+    const OFFSET: Option<u8> = None;
 
     /// Whether the codes are points of a grid.
     const GRID: bool = false;

@@ -92,6 +92,7 @@ impl Affine for Q3K {
     const GROUP: usize = 16;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 7;
+    const OFFSET: Option<u8> = Some(4);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {

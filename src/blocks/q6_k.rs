@@ -76,6 +76,7 @@ impl Affine for Q6K {
     const GROUP: usize = 16;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 63;
+    const OFFSET: Option<u8> = Some(32);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {

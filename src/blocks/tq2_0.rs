@@ -63,6 +63,7 @@ impl Affine for Tq2_0 {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
     const CODE_MAX: usize = 3;
+    const OFFSET: Option<u8> = Some(1);
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {

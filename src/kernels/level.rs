@@ -3,18 +3,19 @@
 use crate::error::{Error, Result, error};
 use std::sync::OnceLock;
 
-/// An instruction-set level, ordered: a machine that has one has, on the same architecture, all before it.
+/// An instruction-set level, ordered by what it can do. A machine may lack one that lies between two that it has: AVX-512
+/// came before AVX-VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Plain Rust, on every machine.
     Scalar,
     /// AVX2, FMA and F16C.
     Avx2,
-    /// AVX2 with the VEX-coded VNNI instructions. No kernels of its own yet.
+    /// AVX2 with the VEX-coded VNNI instructions.
     AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI.
     Avx512Vnni,
-    /// AMX with 8-bit integers. No kernels of its own yet.
+    /// AMX with 8-bit integers, on Linux.
     Amx,
 }
 
@@ -68,7 +69,8 @@ impl Level {
         level.ok_or_else(|| error!(UnsupportedIsa, "no level is called {name:?}"))
     }
 
-    /// The levels that have kernels in this build and that the CPU and the OS grant, lowest first.
+    /// The levels that have kernels in this build and that the CPU and the OS have, lowest first. For `amx` the OS also has to
+    /// let the process use it, which it is asked when a context wants it: see [`Level::granted`].
     pub fn available() -> &'static [Level] {
         static AVAILABLE: OnceLock<(usize, [Level; Level::ALL.len()])> = OnceLock::new();
         let (count, levels) = AVAILABLE.get_or_init(|| {
@@ -96,7 +98,18 @@ impl Level {
         best.ok_or(Error::Internal("the scalar level is always available"))
     }
 
-    /// Whether there are kernels for the level and the CPU and the OS grant it.
+    /// This level, or the best one below it where the OS refuses what this one needs. Asks the OS, which for `amx` changes what
+    /// it demands of alternate signal stacks from then on.
+    pub fn granted(self) -> Level {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if self == Level::Amx && !super::amx::request_permission() {
+            let below = Level::available().iter().copied().rfind(|level| *level < self);
+            return below.unwrap_or(Level::Scalar);
+        }
+        self
+    }
+
+    /// Whether there are kernels for the level and the CPU and the OS have it.
     fn is_supported(self) -> bool {
         match self {
             Level::Scalar => true,
@@ -104,6 +117,8 @@ impl Level {
             Level::Avx2 => {
                 is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
             }
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => Level::Avx2.is_supported() && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni => {
                 Level::Avx2.is_supported()
@@ -114,6 +129,9 @@ impl Level {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Level::Amx => Level::Avx512Vnni.is_supported() && super::amx::is_available(),
+            #[allow(unreachable_patterns, reason = "on x86_64 Linux every level has its line")]
             _ => false,
         }
     }

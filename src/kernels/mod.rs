@@ -5,18 +5,25 @@
 //! measurement: where a newer ISA is slower at one job, its table takes the entry of an older one.
 //!
 //! To add an ISA: a folder with a token that implements `Simd` and a trampoline, a [`Level`], one line in
-//! `Level::is_supported` and one each in `Kernels::of` and `Kernels::packing`.
+//! `Level::is_supported` and one each in `Kernels::of` and `Kernels::packing`. A matrix unit is an ISA that adds a digit panel
+//! to another's kernels.
 
 // Closures and iterator adapters stop inlining where target features are concerned: plain loops over fixed arrays.
 #![allow(clippy::needless_range_loop)]
 
 pub(crate) mod activations;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 mod chunk;
 pub(crate) mod decode;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod digit_panel;
 mod float;
 pub(crate) mod float_state;
 mod level;
@@ -26,6 +33,9 @@ mod shared;
 #[cfg(test)]
 pub(crate) mod tests;
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[doc(hidden)]
+pub use amx::pretend as pretend_amx;
 pub use level::Level;
 
 use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor, with_block};
@@ -64,15 +74,24 @@ pub(crate) enum Kernels {
     Quantized {
         /// Few activation rows, straight from the blocks.
         decode: [unsafe fn(decode::Job); 3],
-        /// Weight rows into a panel.
-        pack_panel: unsafe fn(panel::PackJob),
-        /// A panel with many activation rows.
-        sweep: [unsafe fn(panel::SweepJob); 3],
-        /// Layout of the panel.
-        format: panel::Format,
-        /// From how many activation rows on the panel is the faster way, by digit planes - 1. Measured: benches/matmul.rs.
-        panel_from: [usize; 3],
+        /// Many activation rows.
+        panel: PanelKernels,
+        /// Even more, where the level has a matrix unit and the type integer scales.
+        digit_panel: Option<PanelKernels>,
     },
+}
+
+/// The kernels of a panel: its layout is theirs alone.
+#[derive(Clone, Copy)]
+pub(crate) struct PanelKernels {
+    /// Weight rows into a panel.
+    pub(crate) pack: unsafe fn(panel::PackJob),
+    /// A panel with many activation rows, by digit planes - 1.
+    pub(crate) sweep: [unsafe fn(panel::SweepJob); 3],
+    /// Bytes of a strip and chunk.
+    pub(crate) record_bytes: usize,
+    /// From how many activation rows on it is the faster way, by digit planes - 1. Measured: benches/matmul.rs.
+    pub(crate) from: [usize; 3],
 }
 
 /// f32 rows to be packed; the fields are those of [`PackActivations`].
@@ -94,7 +113,18 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => Kernels::of_type::<avx2::Avx2>(tensor_type),
             #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => Kernels::of_type::<avxvnni::AvxVnni>(tensor_type),
+            #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni => Kernels::of_type::<avx512vnni::Avx512Vnni>(tensor_type),
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Level::Amx => {
+                let mut kernels = Kernels::of_type::<avx512vnni::Avx512Vnni>(tensor_type)?;
+                if let Kernels::Quantized { digit_panel, .. } = &mut kernels {
+                    *digit_panel = amx::digit_panel(tensor_type);
+                }
+                Some(kernels)
+            }
+            #[allow(unreachable_patterns, reason = "on x86_64 Linux every level has its line")]
             _ => None,
         }
     }
@@ -110,7 +140,10 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => of_isa::<avx2::Avx2>(),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni => of_isa::<avx512vnni::Avx512Vnni>(),
+            Level::AvxVnni => of_isa::<avxvnni::AvxVnni>(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni | Level::Amx => of_isa::<avx512vnni::Avx512Vnni>(),
+            #[allow(unreachable_patterns, reason = "on x86_64 every level has its line")]
             _ => None,
         }
     }
@@ -135,10 +168,13 @@ impl Kernels {
     fn quantized<I: Isa, A: Affine>() -> Kernels {
         Kernels::Quantized {
             decode: [decode::<I, A, 1>, decode::<I, A, 2>, decode::<I, A, 3>],
-            pack_panel: pack_panel::<I, A>,
-            sweep: sweeps::<I>(panel::format_of::<A>()),
-            format: panel::format_of::<A>(),
-            panel_from: I::Simd::PANEL_FROM,
+            panel: PanelKernels {
+                pack: pack_panel::<I, A>,
+                sweep: sweeps::<I>(panel::format_of::<A>()),
+                record_bytes: panel::strip_chunk_bytes(panel::format_of::<A>()),
+                from: I::Simd::PANEL_FROM,
+            },
+            digit_panel: None,
         }
     }
 }

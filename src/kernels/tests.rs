@@ -3,12 +3,12 @@
 
 use super::decode::Job;
 use super::panel::{PackJob, SweepJob};
-use super::{Isa, Kernels, Level, Rows, Task, activations, panel};
+use super::{Isa, Kernels, Level, PanelKernels, Rows, Task, activations, panel};
 use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor, with_block};
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, Simd};
 
 /// Memory whose first or last byte lies at an unmapped page.
-struct Guarded {
+pub(super) struct Guarded {
     mapping: *mut u8,
     mapped: usize,
     data: *mut u8,
@@ -19,7 +19,7 @@ const PAGE: usize = 4096;
 
 impl Guarded {
     /// `bytes` zeros at the end (`flush_end`, as far as `align` lets it) or at the start of their pages.
-    fn new(bytes: usize, flush_end: bool, align: usize) -> Guarded {
+    pub(super) fn new(bytes: usize, flush_end: bool, align: usize) -> Guarded {
         let inner = bytes.next_multiple_of(PAGE).max(PAGE);
         let mapped = inner + 2 * PAGE;
         // SAFETY: a fresh anonymous mapping, of which the inner pages are made accessible.
@@ -35,14 +35,14 @@ impl Guarded {
         }
     }
 
-    fn of<T: Copy>(values: &[T], flush_end: bool) -> Guarded {
+    pub(super) fn of<T: Copy>(values: &[T], flush_end: bool) -> Guarded {
         let guarded = Guarded::new(size_of_val(values), flush_end, align_of::<T>());
         // SAFETY: the memory is that large and aligned.
         unsafe { guarded.data.cast::<T>().copy_from_nonoverlapping(values.as_ptr(), values.len()) };
         guarded
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: mapped, and written or zero.
         unsafe { std::slice::from_raw_parts(self.data, self.bytes) }
     }
@@ -78,7 +78,7 @@ impl Random {
 
 /// Rows of activations that exercise the packing: normal ones, and one each of zeros, tiny, subnormal, huge, all at the
 /// largest magnitude with either sign, a single spike, and magnitudes just around the powers of two and digit limits.
-fn activation_rows(random: &mut Random, m: usize, k: usize) -> Vec<f32> {
+pub(super) fn activation_rows(random: &mut Random, m: usize, k: usize) -> Vec<f32> {
     let mut x: Vec<f32> = (0..m * k).map(|_| random.normal()).collect();
     for (row, values) in x.chunks_exact_mut(k).enumerate() {
         for (i, value) in values.iter_mut().enumerate() {
@@ -206,7 +206,14 @@ fn levels() -> &'static [Level] {
 }
 
 /// The packed form of `x` as level and digit planes give it, and the flags.
-fn pack(level: Level, planes: usize, x: &[f32], m: usize, k: usize, flush_end: bool) -> (Guarded, Vec<bool>) {
+pub(super) fn pack(
+    level: Level,
+    planes: usize,
+    x: &[f32],
+    m: usize,
+    k: usize,
+    flush_end: bool,
+) -> (Guarded, Vec<bool>) {
     let packing = Kernels::packing(level).unwrap();
     let x = Guarded::of(x, flush_end);
     let out = Guarded::new(m * k.div_ceil(CHUNK) * activations::chunk_bytes(planes), flush_end, 64);
@@ -293,7 +300,7 @@ fn run_job(kernel: unsafe fn(Job), w: &Guarded, x: &Guarded, shape: [usize; 3], 
 }
 
 /// Row lengths for a type: one block, and whole and broken chunks.
-fn lengths(tensor_type: TensorType) -> Vec<usize> {
+pub(super) fn lengths(tensor_type: TensorType) -> Vec<usize> {
     let block = tensor_type.block_elements();
     let mut lengths = vec![block, 256, 512 + block, 1792];
     lengths.dedup();
@@ -370,17 +377,18 @@ fn panels_and_sweeps_are_the_same_at_every_level() {
                     let w = Guarded::of(&w, flush_end);
                     let mut expected_panel = None;
                     for level in levels() {
-                        let packed = panel_of(*level, tensor_type, &w, n, k, flush_end);
+                        let packed = panel_of(&panel_kernels(*level, tensor_type), &w, n, k, flush_end);
                         let expected = expected_panel.get_or_insert_with(|| packed.bytes().to_vec());
                         assert!(packed.bytes() == *expected, "panel of {tensor_type:?} at {level:?}, n {n}, k {k}");
                     }
-                    let packed = panel_of(Level::Scalar, tensor_type, &w, n, k, flush_end);
+                    let packed = panel_of(&panel_kernels(Level::Scalar, tensor_type), &w, n, k, flush_end);
                     for m in [1, 2, 3, 4, 5, 6, 7, 13] {
                         for planes in 1..=3 {
                             let (x, _) = pack(Level::Scalar, planes, &all_rows[..m * k], m, k, flush_end);
                             let mut expected = None;
                             for level in levels() {
-                                let sums = sums_of(*level, tensor_type, planes, &packed, &x, m, k, flush_end);
+                                let kernels = panel_kernels(*level, tensor_type);
+                                let sums = sums_of(&kernels, planes, &packed, &x, m, k, flush_end);
                                 let expected = expected.get_or_insert_with(|| sums.clone());
                                 let what = format!("{tensor_type:?} {level:?} planes {planes} m {m} n {n} k {k}");
                                 assert!(*expected == sums, "sweep of {what}");
@@ -395,22 +403,26 @@ fn panels_and_sweeps_are_the_same_at_every_level() {
     println!("{compared} compared");
 }
 
-/// `n` rows of `k` columns as a panel.
-fn panel_of(level: Level, tensor_type: TensorType, w: &Guarded, n: usize, k: usize, flush_end: bool) -> Guarded {
-    let Some(Kernels::Quantized { pack_panel, format, .. }) = Kernels::of(level, tensor_type) else {
+/// The panel that every level has.
+fn panel_kernels(level: Level, tensor_type: TensorType) -> PanelKernels {
+    let Some(Kernels::Quantized { panel, .. }) = Kernels::of(level, tensor_type) else {
         panic!("no kernels");
     };
-    let bytes = panel::STRIPS * k.div_ceil(CHUNK) * panel::strip_chunk_bytes(format);
+    panel
+}
+
+/// `n` rows of `k` columns as a panel.
+pub(super) fn panel_of(kernels: &PanelKernels, w: &Guarded, n: usize, k: usize, flush_end: bool) -> Guarded {
+    let bytes = panel::STRIPS * k.div_ceil(CHUNK) * kernels.record_bytes;
     let packed = Guarded::new(bytes, flush_end, 64);
     // SAFETY: an available level; buffers of the sizes that the job says.
-    unsafe { pack_panel(PackJob { w: w.data, row_bytes: w.bytes / n, n, k, panel: packed.data }) };
+    unsafe { (kernels.pack)(PackJob { w: w.data, row_bytes: w.bytes / n, n, k, panel: packed.data }) };
     packed
 }
 
 /// The sums of a panel with packed activations, added to 0.5.
-fn sums_of(
-    level: Level,
-    tensor_type: TensorType,
+pub(super) fn sums_of(
+    kernels: &PanelKernels,
     planes: usize,
     panel: &Guarded,
     x: &Guarded,
@@ -418,9 +430,6 @@ fn sums_of(
     k: usize,
     flush_end: bool,
 ) -> Vec<u8> {
-    let Some(Kernels::Quantized { sweep, .. }) = Kernels::of(level, tensor_type) else {
-        panic!("no kernels");
-    };
     let sums = Guarded::of(&vec![0.5f32; m * panel::PANEL_ROWS], flush_end);
     assert!(sums.data.addr().is_multiple_of(64));
     let job = SweepJob {
@@ -432,6 +441,6 @@ fn sums_of(
         sums: sums.data.cast(),
     };
     // SAFETY: an available level; buffers of the sizes that the job says.
-    unsafe { sweep[planes - 1](job) };
+    unsafe { (kernels.sweep[planes - 1])(job) };
     sums.bytes().to_vec()
 }

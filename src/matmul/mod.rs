@@ -77,7 +77,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// Makes a context.
+    /// Makes a context. Where its level would be `amx`, asks the OS for permission to use it, and takes the level below where
+    /// that is refused. Once granted, for the whole process and for good, Linux wants alternate signal stacks to hold a frame
+    /// with the tiles (see `AT_MINSIGSTKSZ` in getauxval(3)), and refuses smaller ones; frames of threads that have
+    /// multiplied grow by some 8 KiB on whatever stack they lie. A cap below `amx` avoids all of that.
     ///
     /// # Errors
     /// `UnsupportedIsa` where `max_isa` or `GGUFFUSE_MAX_ISA` names no level.
@@ -85,7 +88,7 @@ impl Context {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let context = Context {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            level: Level::best(options.max_isa)?,
+            level: Level::best(options.max_isa)?.granted(),
             precision: options.precision,
             pool: Pool::new(pool::resolve_threads(options.threads)),
             packed: Shelf::new(),

@@ -149,20 +149,23 @@ impl Product<'_> {
     /// # Safety
     /// As `float`; `packed` holds the operands' activations.
     unsafe fn quantized(&self, kernels: &Kernels, packed: &Packed) -> Result<()> {
-        let &Kernels::Quantized { decode, pack_panel, sweep, format, panel_from } = kernels else {
+        let &Kernels::Quantized { decode, panel, digit_panel } = kernels else {
             return Err(Error::Internal("not a table of quantised kernels"));
         };
         let o = self.operands;
         let planes = self.context.precision.planes();
-        let done = if o.m < panel_from[planes - 1] {
+        // The one for most rows first.
+        let panel = [digit_panel, Some(panel)].into_iter().flatten().find(|panel| o.m >= panel.from[planes - 1]);
+        let done = if let Some(panel) = panel {
+            let panels =
+                Panels { record_bytes: panel.record_bytes, pack: panel.pack, sweep: panel.sweep[planes - 1], planes };
+            // SAFETY: as above.
+            unsafe { self.panels(&panels, packed) }
+        } else {
             self.split(o.rows.clone(), 4, &|rows, _| {
                 // SAFETY: the caller's promise; `job` has checked operands.
                 unsafe { decode[planes - 1](self.job(rows, packed.x, packed.row_bytes)) }
             })
-        } else {
-            let panels = Panels { format, pack: pack_panel, sweep: sweep[planes - 1], planes };
-            // SAFETY: as above.
-            unsafe { self.panels(&panels, packed) }
         };
         match packed.all_finite {
             true => done,
@@ -175,8 +178,7 @@ impl Product<'_> {
     /// `packed` holds the operands' activations; the kernels' level is available.
     unsafe fn panels(&self, panels: &Panels, packed: &Packed) -> Result<()> {
         let chunks = self.operands.k.div_ceil(CHUNK);
-        let record = panel::strip_chunk_bytes(panels.format);
-        let panel_bytes = panel::STRIPS * chunks.min(panel::PANEL_CHUNKS) * record;
+        let panel_bytes = panel::STRIPS * chunks.min(panel::PANEL_CHUNKS) * panels.record_bytes;
         let sum_bytes = panel::SUM_ROWS.min(self.operands.m) * panel::PANEL_ROWS * size_of::<f32>();
         let slot_bytes = (panel_bytes + sum_bytes).next_multiple_of(64);
         // All memory is there before anything is written, so that a failure leaves y as it was.
@@ -309,7 +311,7 @@ impl Slots {
 
 /// The kernels of the panel path for one type and precision.
 struct Panels {
-    format: panel::Format,
+    record_bytes: usize,
     pack: unsafe fn(panel::PackJob),
     sweep: unsafe fn(panel::SweepJob),
     planes: usize,

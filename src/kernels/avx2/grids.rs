@@ -1,13 +1,13 @@
 //! AVX2: grids, indices and signs. Knows no block type and no algorithm.
 
-use super::Token;
 use super::registers::{apart, even_signs, four_factors, load_small, spread_bits, two_words};
+use super::{Dots, Token};
 use crate::simd::{GRID, Grids, Lookups, QUARTERS, ShortGrid, Simd};
 use core::arch::x86_64::*;
 
 // SAFETY of every block below: the token proves that the CPU has the features; loads and stores go through references to
 // arrays of the right size unless a comment says otherwise.
-impl Grids for Token {
+impl<D: Dots> Grids for Token<D> {
     const REGISTER_GRIDS: bool = false;
 
     type Codes = [__m256i; 2];

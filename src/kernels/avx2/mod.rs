@@ -1,4 +1,6 @@
 //! AVX2, FMA and F16C: the vocabulary on pairs of 32-byte registers. Knows no block type and no algorithm.
+//!
+//! The level `avxvnni` has the same vocabulary but for the dot products, which are [`Dots`].
 
 mod grids;
 mod registers;
@@ -10,31 +12,112 @@ use super::{Isa, Task};
 use crate::simd::{COLUMNS, LANES, Simd};
 use core::arch::x86_64::*;
 
-use registers::{dot32, multiply_bytes, panel_dots, spread_bits, transpose_words, twice};
+use registers::{multiply_bytes, spread_bits, transpose_words, twice};
 
 /// The AVX2 ISA.
 pub(crate) struct Avx2;
 
 impl Isa for Avx2 {
-    type Simd = Token;
+    type Simd = Token<Maddubs>;
 
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn run<T: Task>(task: T) {
-        task.run(Token(()));
+        task.run(Token(Maddubs(())));
     }
 }
 
-/// Made only by `Avx2::run`, whose caller has detected the features.
+/// How pairs of 32-byte registers are multiplied: what tells the levels of this register width apart. A value proves that
+/// the CPU has AVX2, FMA, F16C and the instructions used.
+pub(crate) trait Dots: Copy {
+    /// See `Simd::PANEL_FROM`.
+    const PANEL_FROM: [usize; 3];
+    /// See `Simd::TILE_ROWS`.
+    const TILE_ROWS: [usize; 3];
+
+    /// `acc` and eight sums of four products of codes and digits, times 16-bit scales that are the same for the two pairs of
+    /// a four.
+    fn add_scaled(self, acc: __m256i, codes: __m256i, x: __m256i, scales: __m256i, code_max: usize) -> __m256i;
+
+    /// Eight sums of four products of codes and digits.
+    fn dot(self, codes: __m256i, x: __m256i, code_max: usize) -> __m256i;
+
+    /// See `Simd::panel_dots`.
+    ///
+    /// # Safety
+    /// As `Simd::panel_dots`.
+    unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
+        self,
+        w: [*const u8; V],
+        x: [[*const i8; P]; M],
+        steps: usize,
+        code_max: usize,
+    ) -> [[[[__m256i; 2]; P]; M]; V];
+}
+
+/// Multiplication by `maddubs`. Made only by `Avx2::run`, whose caller has detected the features.
 #[derive(Clone, Copy)]
-pub(crate) struct Token(());
+pub(crate) struct Maddubs(());
+
+// SAFETY of the blocks: the value proves that the CPU has AVX2.
+impl Dots for Maddubs {
+    const PANEL_FROM: [usize; 3] = [4, 4, 2];
+    const TILE_ROWS: [usize; 3] = [4, 2, 1];
+
+    #[inline(always)]
+    fn add_scaled(self, acc: __m256i, codes: __m256i, x: __m256i, scales: __m256i, code_max: usize) -> __m256i {
+        // SAFETY: the value.
+        unsafe { _mm256_add_epi32(acc, registers::dot32(codes, x, scales, code_max)) }
+    }
+
+    #[inline(always)]
+    fn dot(self, codes: __m256i, x: __m256i, code_max: usize) -> __m256i {
+        // SAFETY: the value.
+        unsafe { registers::dot32(codes, x, _mm256_set1_epi16(1), code_max) }
+    }
+
+    #[inline(always)]
+    unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
+        self,
+        w: [*const u8; V],
+        x: [[*const i8; P]; M],
+        steps: usize,
+        code_max: usize,
+    ) -> [[[[__m256i; 2]; P]; M]; V] {
+        // SAFETY: the value, and the caller's promise.
+        unsafe {
+            if code_max <= 127 {
+                // Sums of two products are added up in 16 bits as long as they cannot overflow, then widened.
+                let narrow_steps = i16::MAX as usize / (2 * 128 * code_max);
+                return registers::panel_dots::<P, M, V>(w, x, steps, narrow_steps, 127, 0, 1);
+            }
+            // The top bit apart: 2 * 127 * 128 fits in 16 bits.
+            let mut sums = registers::panel_dots::<P, M, V>(w, x, steps, 1, 127, 0, 1);
+            let top = registers::panel_dots::<P, M, V>(w, x, steps, 8, 1, 7, 128);
+            for v in 0..V {
+                for m in 0..M {
+                    for p in 0..P {
+                        for half in 0..2 {
+                            sums[v][m][p][half] = _mm256_add_epi32(sums[v][m][p][half], top[v][m][p][half]);
+                        }
+                    }
+                }
+            }
+            sums
+        }
+    }
+}
+
+/// The vocabulary, with one of the multiplications. The features are proved by `D`.
+#[derive(Clone, Copy)]
+pub(crate) struct Token<D>(pub(crate) D);
 
 // SAFETY of every block below: the token proves that the CPU has AVX2, FMA and F16C; loads and stores go through
 // references to arrays of the right size unless a comment says otherwise.
-impl Simd for Token {
-    const PANEL_FROM: [usize; 3] = [4, 4, 2];
+impl<D: Dots> Simd for Token<D> {
+    const PANEL_FROM: [usize; 3] = D::PANEL_FROM;
     const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
-    const TILE_ROWS: [usize; 3] = [4, 2, 1];
+    const TILE_ROWS: [usize; 3] = D::TILE_ROWS;
 
     type Ints = [__m256i; 2];
     type Floats = [__m256; 2];
@@ -284,22 +367,15 @@ impl Simd for Token {
         scales: Self::Scales,
         code_max: usize,
     ) -> Self::Ints {
-        // SAFETY: the token.
-        unsafe {
-            [
-                _mm256_add_epi32(acc[0], dot32(codes[0], x[0], scales[0], code_max)),
-                _mm256_add_epi32(acc[1], dot32(codes[1], x[1], scales[1], code_max)),
-            ]
-        }
+        [
+            self.0.add_scaled(acc[0], codes[0], x[0], scales[0], code_max),
+            self.0.add_scaled(acc[1], codes[1], x[1], scales[1], code_max),
+        ]
     }
 
     #[inline(always)]
     fn dot(self, codes: Self::Codes, x: Self::Codes, code_max: usize) -> Self::Ints {
-        // SAFETY: the token.
-        unsafe {
-            let ones = _mm256_set1_epi16(1);
-            [dot32(codes[0], x[0], ones, code_max), dot32(codes[1], x[1], ones, code_max)]
-        }
+        [self.0.dot(codes[0], x[0], code_max), self.0.dot(codes[1], x[1], code_max)]
     }
 
     #[inline(always)]
@@ -310,27 +386,8 @@ impl Simd for Token {
         steps: usize,
         code_max: usize,
     ) -> [[[Self::Ints; P]; M]; V] {
-        // SAFETY: the token, and the caller's promise.
-        unsafe {
-            if code_max <= 127 {
-                // Sums of two products are added up in 16 bits as long as they cannot overflow, then widened.
-                let narrow_steps = i16::MAX as usize / (2 * 128 * code_max);
-                return panel_dots::<P, M, V>(w, x, steps, narrow_steps, 127, 0, 1);
-            }
-            // The top bit apart: 2 * 127 * 128 fits in 16 bits.
-            let mut sums = panel_dots::<P, M, V>(w, x, steps, 1, 127, 0, 1);
-            let top = panel_dots::<P, M, V>(w, x, steps, 8, 1, 7, 128);
-            for v in 0..V {
-                for m in 0..M {
-                    for p in 0..P {
-                        for half in 0..2 {
-                            sums[v][m][p][half] = _mm256_add_epi32(sums[v][m][p][half], top[v][m][p][half]);
-                        }
-                    }
-                }
-            }
-            sums
-        }
+        // SAFETY: the caller's promise.
+        unsafe { self.0.panel_dots::<P, M, V>(w, x, steps, code_max) }
     }
 
     #[inline(always)]

@@ -20,9 +20,21 @@ impl Isa for Avx512Vnni {
     }
 }
 
-/// Made only by `Avx512Vnni::run`, whose caller has detected the features.
+/// Made only where the caller has detected the features.
 #[derive(Clone, Copy)]
 pub(crate) struct Token(());
+
+impl Token {
+    /// For levels that build on this one.
+    ///
+    /// # Safety
+    /// As `Avx512Vnni::run`, in a function with the same target features.
+    #[cfg(target_os = "linux")]
+    #[inline(always)]
+    pub(super) unsafe fn new() -> Token {
+        Token(())
+    }
+}
 
 // SAFETY of every block below: the token proves that the CPU has the features; loads and stores go through references to
 // arrays of the right size unless a comment says otherwise.

@@ -1,0 +1,147 @@
+//! AMX with 8-bit integers, on top of AVX-512 VNNI: decode and the panels of types with float scales are those of that level;
+//! types with integer scales have the digit panel from some activation rows on. Knows no block type and no algorithm.
+//!
+//! A float scale per group of 32 columns would end the sums in the tiles after half a tile: such types stay with
+//! AVX-512 VNNI, whose sums are in registers anyway.
+
+mod permission;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+pub(super) use permission::{is_available, request_permission};
+
+pub use permission::pretend;
+
+use super::avx512vnni::Token;
+use super::digit_panel::{self, Digits};
+use super::panel::{PackJob, SweepJob};
+use super::{PanelKernels, with_block};
+use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor};
+use crate::simd::{COLUMNS, LANES};
+use core::arch::x86_64::*;
+use tile::TileGuard;
+
+/// From how many activation rows on the digit panel is taken, with 1, 2 and 3 planes: a whole tile. Not measured, for want of
+/// a machine; fewer rows keep the matrix unit as long as 16 do, and the panel of AVX-512 VNNI is cheaper to fill. To be found
+/// with benches/matmul.rs, group `crossover`.
+const PANEL_FROM: [usize; 3] = [16, 16, 16];
+
+/// The digit panel for `tensor_type`; `None` where it has no integer scales.
+pub(super) fn digit_panel(tensor_type: TensorType) -> Option<PanelKernels> {
+    struct OfType;
+    impl Visitor for OfType {
+        type Output = Option<PanelKernels>;
+        fn block<B: Block>(self) -> Option<PanelKernels> {
+            None
+        }
+        fn float<B: FloatWeight>(self) -> Option<PanelKernels> {
+            None
+        }
+        fn affine<A: Affine>(self) -> Option<PanelKernels> {
+            if !A::INTEGER_SCALES {
+                return None;
+            }
+            let min_groups = digit_panel::min_groups::<A>();
+            let sweep: [unsafe fn(SweepJob); 3] = match min_groups {
+                0 => [sweep::<0, 1>, sweep::<0, 2>, sweep::<0, 3>],
+                8 => [sweep::<8, 1>, sweep::<8, 2>, sweep::<8, 3>],
+                _ => [sweep::<16, 1>, sweep::<16, 2>, sweep::<16, 3>],
+            };
+            let record_bytes = digit_panel::record_bytes(min_groups);
+            Some(PanelKernels { pack: pack::<A>, sweep, record_bytes, from: PANEL_FROM })
+        }
+    }
+    with_block(tensor_type, OfType)
+}
+
+/// # Safety
+/// As `Kernels`.
+#[target_feature(enable = "avx2,bmi2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn pack<A: Affine>(job: PackJob) {
+    // SAFETY: the caller's promise: the level includes all of AVX-512 VNNI.
+    unsafe { digit_panel::pack::<Token, A>(Token::new(), job) }
+}
+
+/// # Safety
+/// As `Kernels`.
+#[target_feature(enable = "avx2,bmi2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn sweep<const MIN_GROUPS: usize, const P: usize>(job: SweepJob) {
+    // SAFETY: the caller's promise; a tile has 1 to 16 rows, as jobs have at least one.
+    unsafe {
+        let tiles = TileGuard::configure(digit_panel::tile_rows(job.m));
+        digit_panel::sweep::<Token, TileGuard, MIN_GROUPS, P>(Token::new(), &tiles, job);
+    }
+}
+
+/// Of one group of columns, in the lane of each of 16 rows, as 16-bit words: the scale, and 128 less the scale times the
+/// offset.
+#[derive(Clone, Copy)]
+pub(super) struct Factors {
+    scale: __m512i,
+    bias: __m512i,
+}
+
+// SAFETY of every block below: the token proves that the CPU has the features; loads and stores go through references to
+// arrays of the right size.
+impl Digits for Token {
+    type Factors = Factors;
+
+    #[inline(always)]
+    fn factors(self, rows: &[__m128i; LANES], offset: u8) -> [Factors; 16] {
+        // SAFETY: the token; 64 bytes are read at four rows each.
+        unsafe {
+            let fours = rows.as_ptr().cast::<__m512i>();
+            let (a, b) = (_mm512_loadu_si512(fours), _mm512_loadu_si512(fours.add(1)));
+            let (c, d) = (_mm512_loadu_si512(fours.add(2)), _mm512_loadu_si512(fours.add(3)));
+            let offset = _mm512_set1_epi16(i16::from(offset));
+            let mut factors = [Factors { scale: a, bias: a }; 16];
+            for four in 0..4 {
+                // A row is a lane of 128 bits; four groups are one of its words. The words of all rows become a vector.
+                let words = _mm512_add_epi32(
+                    _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0),
+                    _mm512_set1_epi32(four),
+                );
+                let low = _mm512_permutex2var_epi32(a, words, b);
+                let high = _mm512_permutex2var_epi32(c, words, d);
+                let groups = _mm512_inserti64x4::<1>(low, _mm512_castsi512_si256(high));
+                for byte in 0..4 {
+                    // The group's byte as the high half of both words of its lane, then moved down with its sign.
+                    let both = _mm512_add_epi8(
+                        _mm512_set4_epi32(0x0c80_0c80, 0x0880_0880, 0x0480_0480, 0x0080_0080),
+                        _mm512_set1_epi16((byte as i16) << 8),
+                    );
+                    let scale = _mm512_srai_epi16::<8>(_mm512_shuffle_epi8(groups, both));
+                    let bias = _mm512_sub_epi16(_mm512_set1_epi16(128), _mm512_mullo_epi16(scale, offset));
+                    factors[4 * four as usize + byte] = Factors { scale, bias };
+                }
+            }
+            factors
+        }
+    }
+
+    #[inline(always)]
+    fn split(self, codes: &[u8; COLUMNS], factors: Factors, low: &mut [u8; COLUMNS], high: &mut [u8; COLUMNS]) {
+        // SAFETY: the token; 64 bytes are read, and written twice.
+        unsafe {
+            let codes = _mm512_loadu_si512(codes.as_ptr().cast());
+            let even = _mm512_and_si512(codes, _mm512_set1_epi16(0xff));
+            let odd = _mm512_srli_epi16::<8>(codes);
+            // The integer weight plus 128: then its high byte is the high digit, and its low byte the low digit plus 128.
+            let even = _mm512_add_epi16(_mm512_mullo_epi16(even, factors.scale), factors.bias);
+            let odd = _mm512_add_epi16(_mm512_mullo_epi16(odd, factors.scale), factors.bias);
+            const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
+            let lows = _mm512_mask_blend_epi8(ODD, even, _mm512_slli_epi16::<8>(odd));
+            let highs = _mm512_mask_blend_epi8(ODD, _mm512_srli_epi16::<8>(even), odd);
+            let lows = _mm512_xor_si512(lows, _mm512_set1_epi8(-128));
+            _mm512_storeu_si512(low.as_mut_ptr().cast(), lows);
+            _mm512_storeu_si512(high.as_mut_ptr().cast(), highs);
+        }
+    }
+
+    #[inline(always)]
+    fn load_ints(self, ints: &[i32; LANES]) -> __m512i {
+        // SAFETY: the token; 64 bytes are read.
+        unsafe { _mm512_loadu_si512(ints.as_ptr().cast()) }
+    }
+}
