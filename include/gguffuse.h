@@ -120,6 +120,10 @@ enum gguffuse_status
    * No instruction-set level of that name.
    */
   GGUFFUSE_ERROR_UNSUPPORTED_ISA = 19,
+  /**
+   * A file on disk is no longer what was opened.
+   */
+  GGUFFUSE_ERROR_CHANGED = 20,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -308,6 +312,15 @@ typedef struct gguffuse_open_options {
    * Largest metadata accepted: all bytes before the data section. More gives GGUFFUSE_ERROR_LIMIT. 0: 256 MiB.
    */
   uint64_t max_metadata_bytes;
+  /**
+   * 1: copy the whole file to memory, which takes as much of it as the file is long. Nothing that happens to the file,
+   * or to the memory that it was opened from, is seen afterwards. 0: map the file, borrow the memory.
+   */
+  uint32_t copy;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } gguffuse_open_options;
 
 /**
@@ -521,8 +534,11 @@ gguffuse_status gguffuse_log_set(gguffuse_log_callback callback,
  * `path`: NUL-terminated, in the file system's encoding (UTF-8 on Windows). `options`: NULL for defaults.
  * `out`: receives the handle, on success only; give it back with gguffuse_file_close.
  *
- * The tensors' bytes are mapped, not read. Shortening the file while it is open makes reading a tensor a SIGBUS;
- * metadata are safe from that.
+ * The tensors' bytes are mapped, not read, unless options->copy is 1. If another program writes to a mapped file, the
+ * tensors change; if one shortens it, reading a tensor whose bytes are gone is a SIGBUS, in this library's calls as well.
+ * Metadata are safe from both. Three remedies: replace files by renaming (as gguffuse_writer_write_file does), which an
+ * open file doesn't notice; options->copy; gguffuse_file_verify before a tensor is used, which leaves a moment in which
+ * the file may still change.
  *
  * Errors: GGUFFUSE_ERROR_IO, _BAD_FORMAT, _TRUNCATED, _LIMIT, _UNSUPPORTED_VERSION, _UNSUPPORTED_TYPE, _NULL_ARGUMENT,
  * _INVALID_ARGUMENT (options), _OUT_OF_MEMORY.
@@ -533,7 +549,8 @@ gguffuse_status gguffuse_file_open(const char *path,
 
 /**
  * Opens a GGUF file that lies in memory. Nothing is copied but the metadata: the library reads `data` until the file
- * is closed and all calls that use it have returned, so it must stay there, unchanged, until then.
+ * is closed and all calls that use it have returned, so it must stay there, unchanged, until then. With options->copy
+ * all is copied, and `data` isn't used after the call.
  *
  * `data`: `size` bytes at any alignment. `options`: NULL for defaults. `out`: as for gguffuse_file_open.
  *
@@ -552,6 +569,18 @@ gguffuse_status gguffuse_file_open_memory(const void *data,
  * NULL is OK. A file that is closed already gives GGUFFUSE_ERROR_INVALID_HANDLE.
  */
 gguffuse_status gguffuse_file_close(struct gguffuse_file *file);
+
+/**
+ * Whether the file on disk is still what was opened: there at the same path, of the same size, and not written to (as
+ * far as its time of modification tells). Never raises a signal. For files that were copied or opened from memory it is
+ * always GGUFFUSE_OK.
+ *
+ * Errors: GGUFFUSE_ERROR_TRUNCATED (the file is shorter: reading its tensors may be a SIGBUS; metadata may be read, and
+ * the file must still be closed), _CHANGED (it was written to, or its path stands for another file or none; its tensors
+ * can be read, but in a file that was written to they may be others), _IO (the system doesn't tell), _INVALID_HANDLE,
+ * _OUT_OF_MEMORY.
+ */
+gguffuse_status gguffuse_file_verify(struct gguffuse_file *file);
 
 /**
  * Version, counts and layout of a file.

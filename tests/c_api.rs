@@ -103,7 +103,7 @@ macro_rules! programs {
     };
 }
 
-programs! { log offsets matmul metadata status nulls handles manners memory validate writer writer_misuse }
+programs! { log offsets truncation matmul metadata status nulls handles manners memory validate writer writer_misuse }
 
 #[test]
 fn memory_with_a_thread_pool() {
