@@ -2,16 +2,15 @@
 //! there is none. Knows nothing of the format.
 
 use crate::error::{Error, Result, error};
-use std::ffi::CString;
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int};
 use std::fs;
 use std::io;
 use std::os::fd::FromRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// A path as the system takes it.
-pub(super) struct SystemPath(CString);
+/// A path as the system takes it: ended by its only NUL. (A `CString` would not do: making one takes heap without asking.)
+pub(super) struct SystemPath(Vec<u8>);
 
 impl SystemPath {
     /// `path` as it is.
@@ -43,8 +42,12 @@ impl SystemPath {
         if bytes.contains(&0) {
             return Err(error!(InvalidArgument, "{path:?} is not a path: it holds a NUL"));
         }
-        // SAFETY: no NUL, as was checked. There is room for the one that is appended, which `CString::new` would not know.
-        Ok(SystemPath(unsafe { CString::from_vec_unchecked(bytes) }))
+        bytes.push(0);
+        Ok(SystemPath(bytes))
+    }
+
+    fn as_ptr(&self) -> *const c_char {
+        self.0.as_ptr().cast()
     }
 
     /// open(2), and the descriptor is not inherited by other programs. A new file is made for its owner, and for others as
@@ -53,7 +56,7 @@ impl SystemPath {
         const MODE: libc::c_uint = 0o666;
         loop {
             // SAFETY: a C string, and flags without memory.
-            let descriptor = unsafe { libc::open(self.0.as_ptr(), flags | libc::O_CLOEXEC, MODE) };
+            let descriptor = unsafe { libc::open(self.as_ptr(), flags | libc::O_CLOEXEC, MODE) };
             if descriptor >= 0 {
                 // SAFETY: open(2) has just made it and nobody else has it.
                 return Ok(unsafe { fs::File::from_raw_fd(descriptor) });
@@ -71,7 +74,7 @@ impl SystemPath {
         return self.open(libc::O_PATH | if follow { 0 } else { libc::O_NOFOLLOW })?.metadata();
         #[cfg(not(target_os = "linux"))]
         {
-            let path = std::ffi::OsStr::from_bytes(self.0.as_bytes());
+            let path = std::ffi::OsStr::from_bytes(self.0.strip_suffix(&[0]).unwrap_or(&self.0));
             if follow { fs::metadata(path) } else { fs::symlink_metadata(path) }
         }
     }
@@ -79,13 +82,13 @@ impl SystemPath {
     /// rename(2) to `to`.
     pub(super) fn rename(&self, to: &SystemPath) -> io::Result<()> {
         // SAFETY: two C strings.
-        done(unsafe { libc::rename(self.0.as_ptr(), to.0.as_ptr()) })
+        done(unsafe { libc::rename(self.as_ptr(), to.as_ptr()) })
     }
 
     /// unlink(2).
     pub(super) fn unlink(&self) -> io::Result<()> {
         // SAFETY: a C string.
-        done(unsafe { libc::unlink(self.0.as_ptr()) })
+        done(unsafe { libc::unlink(self.as_ptr()) })
     }
 }
 
@@ -100,7 +103,7 @@ mod tests {
 
     #[test]
     fn paths_that_stay() {
-        let bytes = |path: Result<SystemPath>| path.unwrap().0.into_bytes();
+        let bytes = |path: Result<SystemPath>| path.unwrap().0.strip_suffix(&[0]).unwrap().to_vec();
         assert_eq!(bytes(SystemPath::new(Path::new("a/b"))), b"a/b");
         assert_eq!(bytes(SystemPath::absolute(Path::new("/a/b"))), b"/a/b");
         let here = std::env::current_dir().unwrap().join("a/b");

@@ -1,6 +1,7 @@
 //! The product: shape checks, precision, splitting over threads. Sees kernels only through one table
 //! (`kernels::Kernels`) and knows no block layout, no ISA, no C.
 
+mod cores;
 mod operands;
 mod pool;
 mod product;

@@ -13,6 +13,7 @@
 //! first job starts new ones. Workers block all signals, are never joined (a host may exit at any time) and end when the
 //! context goes; the last one frees the crew.
 
+use super::cores;
 use super::thread::{self, Start};
 use crate::error::{Error, Result};
 use crate::kernels::float_state::FloatState;
@@ -279,7 +280,7 @@ fn work(crew: *const ()) {
 /// How many threads a context uses when it is asked for `threads`: 0 is as many as affinity and cgroup let the process use.
 pub(crate) fn resolve_threads(threads: u32) -> usize {
     match threads {
-        0 => std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS)),
+        0 => cores::available().min(MAX_THREADS),
         _ => (threads as usize).min(MAX_THREADS),
     }
 }
