@@ -12,7 +12,8 @@
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 
-enum { N = 48, K = 512, M = 36, STATES = 32, FORMS = 2, LARGEST_ROW = K * 8 };
+/* Large enough for the pool to take part: in decoding, in quantising, and for some types in validating. */
+enum { N = 180, K = 512, M = 34, STATES = 32, FORMS = 2, SOURCE_ROWS = 32, LARGEST_ROW = K * 8 };
 
 static long calls, states_seen, types_seen, traps;
 
@@ -42,11 +43,13 @@ static void set_x87_control(unsigned short control) {
 #define IN_STATE(state_number, call)                                                                                   \
     do {                                                                                                               \
         unsigned strange_ = state(state_number), saved_ = _mm_getcsr(), got_;                                          \
-        unsigned short control_ = x87_control(), strange_control_ = (unsigned short)(0x3f | ((state_number)&3) << 10); \
+        unsigned short control_ = x87_control(), strange_control_ = (unsigned short)(0x7f | ((state_number)&3) << 10); \
         sigset_t before_, after_;                                                                                      \
         int32_t given_;                                                                                               \
         mode_t mask_;                                                                                                  \
         int errno_;                                                                                                    \
+        memset(&before_, 0, sizeof before_);                                                                           \
+        memset(&after_, 0, sizeof after_);                                                                             \
         CHECK(sigprocmask(SIG_SETMASK, NULL, &before_) == 0);                                                          \
         set_x87_control(strange_control_);                                                                             \
         errno = 4711;                                                                                                  \
@@ -71,7 +74,7 @@ static void set_x87_control(unsigned short control) {
 /* Everything that computes, for weights of one type; `out` receives all results. */
 typedef struct results {
     float whole[FORMS][3][M * N], rows[3][M * N], tensor[M * N], values[K];
-    unsigned char blocks[LARGEST_ROW], with[LARGEST_ROW * 8], file[LARGEST_ROW * 2];
+    unsigned char blocks[LARGEST_ROW], with[LARGEST_ROW * SOURCE_ROWS], file[LARGEST_ROW * 2];
     uint64_t bad[2];
     double f64;
 } results;
@@ -81,7 +84,7 @@ typedef struct operands {
     int can_quantize;
     unsigned char *w;
     size_t w_bytes, row_bytes;
-    float x[M * K], source[8 * K];
+    float x[M * K], source[SOURCE_ROWS * K];
     bytes file;
 } operands;
 
@@ -114,7 +117,7 @@ static int compute(const operands *o, int state_number, results *out) {
             IN_STATE(state_number, gguffuse_validate(context, o->type, o->w, o->w_bytes, &out->bad[0]));
             IN_STATE(state_number, gguffuse_tensor_validate(context, file, 0, &out->bad[1]));
             if (o->can_quantize) {
-                IN_STATE(state_number, gguffuse_quantize_with(context, o->type, o->source, 8, K, o->source + 7 * K, out->with,
+                IN_STATE(state_number, gguffuse_quantize_with(context, o->type, o->source, SOURCE_ROWS, K, o->source + 7 * K, out->with,
                                                               sizeof out->with));
             }
         }
@@ -147,7 +150,7 @@ static int check_type(const struct gguffuse_type_info *info, uint32_t type) {
     o.w_bytes = o.row_bytes * N;
     o.w = (unsigned char *)allocate(o.w_bytes);
     fill_normal(o.x, M * K, 4);
-    fill_normal(o.source, 8 * K, 5);
+    fill_normal(o.source, SOURCE_ROWS * K, 5);
     for (i = 0; i < M * K; i += 7) {
         o.x[i] = o.x[i] * 1e-39f; /* denormals, which flushing would lose */
     }
