@@ -294,7 +294,11 @@ static int forking(void) {
             _exit(in_the_child(context, file, &raw, x, expected));
         }
         CHECK(waitpid(child, &status, 0) == child);
-        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+            fprintf(stderr, "fork number %d: %s %d\n", i, WIFEXITED(status) ? "exit" : "SIGNAL",
+                    WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+            return 1;
+        }
     }
     CHECK_OK(gguffuse_file_close(file));
     for (i = 0; i < THREADS; i++) {

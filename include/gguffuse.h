@@ -527,8 +527,8 @@ size_t gguffuse_last_error(char *buffer,
 /**
  * Sets the one log callback of the process; NULL: silent, as at the beginning. `user_data` is handed to it each time.
  *
- * May be called at any time; another thread may still call the one that was set before once more. Every change keeps
- * some bytes until the process ends.
+ * May be called at any time; another thread may still call the one that was set before once more. Every callback that
+ * wasn't set before keeps some bytes until the process ends.
  *
  * Errors: GGUFFUSE_ERROR_OUT_OF_MEMORY.
  */
