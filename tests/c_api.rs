@@ -122,7 +122,7 @@ macro_rules! programs {
 }
 
 programs! {
-    { log offsets matmul metadata status nulls handles manners memory validate writer writer_misuse cpu_state }
+    { activations log offsets matmul metadata status nulls handles manners memory validate writer writer_misuse cpu_state }
     once { faults misuse process threads truncation }
     by_hand { unload }
 }
@@ -146,6 +146,11 @@ fn unload() {
 #[test]
 fn memory_with_a_thread_pool() {
     test("memory", &["pool"]);
+}
+
+#[test]
+fn memory_with_as_many_threads_as_there_may_be() {
+    test("memory", &["all"]);
 }
 
 #[test]
