@@ -73,7 +73,7 @@ static void set_x87_control(unsigned short control) {
 
 /* Everything that computes, for weights of one type; `out` receives all results. */
 typedef struct results {
-    float whole[FORMS][3][M * N], rows[3][M * N], tensor[M * N], values[K];
+    float whole[FORMS][3][M * N], rows[3][M * N], tensor[M * N], packed[2][M * N], values[K];
     unsigned char blocks[LARGEST_ROW], with[LARGEST_ROW * SOURCE_ROWS], file[LARGEST_ROW * 2];
     uint64_t bad[2];
     double f64;
@@ -91,6 +91,7 @@ typedef struct operands {
 static int compute(const operands *o, int state_number, results *out) {
     gguffuse_file *file = NULL;
     gguffuse_writer *writer = NULL;
+    gguffuse_activations *a = NULL;
     uint64_t dims[2] = {K, 1};
     uint32_t precision;
     size_t written;
@@ -114,6 +115,12 @@ static int compute(const operands *o, int state_number, results *out) {
         if (precision == 0) {
             IN_STATE(state_number,
                      gguffuse_matmul_tensor(context, file, 0, o->x, M * K, 0, M, out->tensor, M * N, 0));
+            IN_STATE(state_number, gguffuse_activations_new(&a));
+            IN_STATE(state_number, gguffuse_activations_pack(context, a, o->x, M * K, 0, M, K));
+            IN_STATE(state_number, gguffuse_activations_matmul_tensor(context, a, file, 0, out->packed[0], M * N, 0));
+            IN_STATE(state_number, gguffuse_activations_matmul_rows(context, a, o->type, o->w, o->w_bytes, N, K, 5, 30,
+                                                                    out->packed[1], M * N, 0));
+            IN_STATE(state_number, gguffuse_activations_free(a));
             IN_STATE(state_number, gguffuse_validate(context, o->type, o->w, o->w_bytes, &out->bad[0]));
             IN_STATE(state_number, gguffuse_tensor_validate(context, file, 0, &out->bad[1]));
             if (o->can_quantize) {

@@ -108,6 +108,24 @@ static gguffuse_status multiply_with_all(results *out) {
     return multiply(0, out);
 }
 
+/* Packed once and again, larger; multiplied with on the pool and alone. */
+static gguffuse_status activations_of(results *out) {
+    gguffuse_context *context = NULL;
+    gguffuse_activations *a = NULL;
+    gguffuse_status status;
+    TRY(context_of(4, 0, &context));
+    TRY(gguffuse_activations_new(&a));
+    TRY(gguffuse_activations_pack(context, a, x, M * K, 0, 2, K));
+    TRY(gguffuse_activations_matmul(context, a, GGUFFUSE_TYPE_Q4_K, w, w_bytes, N, K, out->y, M * N, 0));
+    TRY(gguffuse_activations_pack(context, a, x, M * K, 0, M, K));
+    TRY(gguffuse_activations_matmul(context, a, GGUFFUSE_TYPE_Q4_K, w, w_bytes, N, K, out->y, M * N, 0));
+    TRY(gguffuse_activations_matmul_rows(context, a, GGUFFUSE_TYPE_Q4_K, w, w_bytes, N, K, 3, 70, out->y, M * N, 0));
+end:
+    gguffuse_activations_free(a);
+    gguffuse_context_free(context);
+    return status;
+}
+
 static gguffuse_status weights_of(results *out) {
     gguffuse_context *context = NULL;
     gguffuse_status status;
@@ -179,7 +197,7 @@ static const scenario SCENARIOS[] = {
     {"open, mapped", open_mapped},       {"open, copied", open_copied},
     {"open from memory", open_memory},   {"open from memory, copied", open_memory_copied},
     {"matmul, 1 thread", multiply_alone}, {"matmul, 4 threads", multiply_with_pool},
-    {"matmul, all threads", multiply_with_all}, {"quantize, validate, dequantize", weights_of},
+    {"matmul, all threads", multiply_with_all}, {"activations", activations_of}, {"quantize, validate, dequantize", weights_of},
     {"write to memory", write_memory},   {"write a file", write_file},
 };
 

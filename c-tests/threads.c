@@ -1,5 +1,5 @@
-/* Sixteen threads, any mix of calls, one file, one context and one writer, which are closed and replaced under load. Every
- * call succeeds with the right bits or says INVALID_HANDLE; writers may say BUSY. Made to run under ThreadSanitizer.
+/* Sixteen threads, any mix of calls, one file, one context, one writer and one set of activations, which are closed and
+ * replaced under load. Every call succeeds with the right bits or says INVALID_HANDLE; writers and activations may say BUSY. Made to run under ThreadSanitizer.
  * Arguments: a directory for temporary files, rounds per thread. Figures at the end. */
 #include "common.h"
 #include <pthread.h>
@@ -12,6 +12,7 @@ typedef struct shared {
     gguffuse_file *file;
     gguffuse_context *context;
     gguffuse_writer *writer;
+    gguffuse_activations *activations;
     bytes raw;
     char path[4096];
     const unsigned char *w;
@@ -61,8 +62,9 @@ static void replace(worker *self, long round) {
     gguffuse_file *file = NULL;
     gguffuse_context *context = NULL;
     gguffuse_writer *writer = NULL;
+    gguffuse_activations *activations = NULL;
     gguffuse_status status;
-    switch (round % 3) {
+    switch (round % 4) {
     case 0:
         status = round % 2 ? gguffuse_file_open(s.path, NULL, &file)
                            : gguffuse_file_open_memory(s.raw.data, s.raw.size, NULL, &file);
@@ -78,6 +80,12 @@ static void replace(worker *self, long round) {
         expect(self, gguffuse_context_free(context) == GGUFFUSE_OK);
         expect(self, gguffuse_context_free(context) == GGUFFUSE_ERROR_INVALID_HANDLE);
         break;
+    case 2:
+        expect(self, gguffuse_activations_new(&activations) == GGUFFUSE_OK);
+        activations = __atomic_exchange_n(&s.activations, activations, __ATOMIC_ACQ_REL);
+        expect(self, gguffuse_activations_free(activations) == GGUFFUSE_OK);
+        expect(self, gguffuse_activations_free(activations) == GGUFFUSE_ERROR_INVALID_HANDLE);
+        break;
     default:
         expect(self, gguffuse_writer_new(NULL, &writer) == GGUFFUSE_OK);
         writer = __atomic_exchange_n(&s.writer, writer, __ATOMIC_ACQ_REL);
@@ -90,6 +98,8 @@ static void one_call(worker *self, uint64_t random) {
     gguffuse_file *file = READ(s.file), *own = NULL;
     gguffuse_context *context = READ(s.context);
     gguffuse_writer *writer = READ(s.writer);
+    gguffuse_activations *activations = READ(s.activations);
+    gguffuse_status status;
     struct gguffuse_tensor_info info;
     float y[M * N];
     unsigned char out[4 * Q4K_BYTES];
@@ -97,7 +107,7 @@ static void one_call(worker *self, uint64_t random) {
     size_t begin;
     memset(&info, 0, sizeof info);
     info.struct_size = sizeof info;
-    switch (random % 14) {
+    switch (random % 16) {
     case 0:
         if (outcome(self, gguffuse_tensor_find(file, "w", &u64), 0)) {
             expect(self, u64 == 0);
@@ -162,6 +172,15 @@ static void one_call(worker *self, uint64_t random) {
             self->done++;
         }
         break;
+    case 13:
+        outcome(self, gguffuse_activations_pack(context, activations, s.x, M * K, 0, M, K), 1);
+        break;
+    case 14: /* others may have packed nothing yet, or with another context */
+        status = gguffuse_activations_matmul_tensor(context, activations, file, 0, y, M * N, 0);
+        if (status != GGUFFUSE_ERROR_INVALID_ARGUMENT && outcome(self, status, 1)) {
+            expect(self, memcmp(y, s.expected, sizeof y) == 0);
+        }
+        break;
     default:
         outcome(self, gguffuse_writer_size(writer, &u64), 1);
     }
@@ -195,6 +214,7 @@ static int prepare(const char *directory) {
     fill_normal(s.x, M * K, 9);
     s.context = context_with(3, 0);
     CHECK(s.context);
+    CHECK_OK(gguffuse_activations_new(&s.activations));
     CHECK_OK(gguffuse_file_open(s.path, NULL, &s.file));
     CHECK_OK(gguffuse_writer_new(NULL, &s.writer));
     CHECK_OK(gguffuse_matmul_tensor(s.context, s.file, 0, s.x, M * K, 0, M, s.expected, M * N, 0));
@@ -230,9 +250,10 @@ int main(int argc, char **argv) {
     CHECK_OK(gguffuse_file_close(s.file));
     CHECK_OK(gguffuse_context_free(s.context));
     CHECK_OK(gguffuse_writer_free(s.writer));
+    CHECK_OK(gguffuse_activations_free(s.activations));
     CHECK(unlink(s.path) == 0);
     CHECK(done > s.rounds);
-    printf("threads: 16 threads, %ld calls done, %ld met a closed handle, %ld a busy writer, 0 wrong results\n", done, invalid,
+    printf("threads: 16 threads, %ld calls done, %ld met a closed handle, %ld a busy one, 0 wrong results\n", done, invalid,
            busy);
     return 0;
 }
