@@ -16,10 +16,11 @@
  * - The library never prints (gguffuse_log_set gives its texts to a callback), exits, or aborts, and leaves errno, signals,
  *   locale and the floating-point environment as they were. It computes in the default floating-point environment, whatever the caller's is.
  * - What can't be checked is the caller's word: that buffers are as long as is said, that strings end with NUL.
- * - After a fork the child may use every function and every handle at once, whatever other threads of the parent were doing.
- *   exit() may be called at any time. A context's threads end by themselves when it is freed; nothing waits for them, so the
- *   shared library stays loaded: dlclose is harmless and unloads nothing. Who puts the static library into a shared object
- *   of their own links that with -z nodelete, or never unloads it.
+ * - After a fork the child may use every function and every handle at once, whatever other threads of the parent were doing;
+ *   but writers and activations that one of them was using just then may say GGUFFUSE_ERROR_BUSY for ever: free them.
+ * - exit() may be called at any time. A context's threads end by themselves when it is freed; nothing waits for them, so
+ *   the shared library stays loaded: dlclose is harmless and unloads nothing. Who puts the static library into a shared
+ *   object of their own links that with -z nodelete, or never unloads it.
  * - Where memory runs out calls give GGUFFUSE_ERROR_OUT_OF_MEMORY, and all that was there before still works. One thing is
  *   not the library's: the system's loader ends the process if it finds no memory for a thread's first call into a library
  *   that was loaded by dlopen.
