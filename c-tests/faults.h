@@ -130,7 +130,7 @@ void free(void *memory) NOTHROW {
     }
 }
 
-/* ---- the rest: NEXT is the C library's own ---- */
+/* ---- the rest: NEXT is the C library's own. NOTHROW in the types as well: C++ would need its runtime library else ---- */
 
 #define NEXT(name, type)                                                                                               \
     static type next;                                                                                                  \
@@ -140,7 +140,7 @@ void free(void *memory) NOTHROW {
     }
 
 void *mmap64(void *at, size_t size, int protection, int flags, int file, int64_t offset) NOTHROW {
-    typedef void *(*mapper)(void *, size_t, int, int, int, int64_t);
+    typedef void *(*mapper)(void *, size_t, int, int, int, int64_t) NOTHROW;
     void *memory;
     NEXT("mmap64", mapper)
     memory = fails(FAULT_MMAP, ENOMEM) ? (void *)-1 : next(at, size, protection, flags, file, offset);
@@ -150,23 +150,23 @@ void *mmap64(void *at, size_t size, int protection, int flags, int file, int64_t
     return memory;
 }
 int munmap(void *at, size_t size) NOTHROW {
-    typedef int (*unmapper)(void *, size_t);
+    typedef int (*unmapper)(void *, size_t) NOTHROW;
     NEXT("munmap", unmapper)
     __atomic_fetch_sub(&live_mappings, 1, __ATOMIC_RELAXED);
     return next(at, size);
 }
 void *mremap(void *at, size_t old_size, size_t new_size, int flags, ...) NOTHROW {
-    typedef void *(*remapper)(void *, size_t, size_t, int, ...);
+    typedef void *(*remapper)(void *, size_t, size_t, int, ...) NOTHROW;
     NEXT("mremap", remapper)
     return fails(FAULT_MREMAP, ENOMEM) ? (void *)-1 : next(at, old_size, new_size, flags);
 }
 int mprotect(void *at, size_t size, int protection) NOTHROW {
-    typedef int (*protector)(void *, size_t, int);
+    typedef int (*protector)(void *, size_t, int) NOTHROW;
     NEXT("mprotect", protector)
     return fails(FAULT_MPROTECT, ENOMEM) ? -1 : next(at, size, protection);
 }
 int madvise(void *at, size_t size, int advice) NOTHROW {
-    typedef int (*adviser)(void *, size_t, int);
+    typedef int (*adviser)(void *, size_t, int) NOTHROW;
     NEXT("madvise", adviser)
     return fails(FAULT_MADVISE, EINVAL) ? -1 : next(at, size, advice);
 }
@@ -192,13 +192,13 @@ int open64(const char *path, int flags, ...) {
 }
 struct statx;
 int statx(int directory, const char *path, int flags, unsigned mask, struct statx *out) NOTHROW {
-    typedef int (*stater)(int, const char *, int, unsigned, struct statx *);
+    typedef int (*stater)(int, const char *, int, unsigned, struct statx *) NOTHROW;
     NEXT("statx", stater)
     return fails(FAULT_STAT, EIO) ? -1 : next(directory, path, flags, mask, out);
 }
 struct stat64;
 int fstat64(int file, struct stat64 *out) NOTHROW {
-    typedef int (*stater)(int, struct stat64 *);
+    typedef int (*stater)(int, struct stat64 *) NOTHROW;
     NEXT("fstat64", stater)
     return fails(FAULT_STAT, EIO) ? -1 : next(file, out);
 }
@@ -229,33 +229,33 @@ int fsync(int file) {
     return fails(FAULT_FSYNC, EIO) ? -1 : next(file);
 }
 int rename(const char *from, const char *to) NOTHROW {
-    typedef int (*renamer)(const char *, const char *);
+    typedef int (*renamer)(const char *, const char *) NOTHROW;
     NEXT("rename", renamer)
     return fails(FAULT_RENAME, EACCES) ? -1 : next(from, to);
 }
 int pipe2(int *files, int flags) NOTHROW {
-    typedef int (*piper)(int *, int);
+    typedef int (*piper)(int *, int) NOTHROW;
     NEXT("pipe2", piper)
     return fails(FAULT_PIPE, EMFILE) ? -1 : next(files, flags);
 }
 char *getcwd(char *buffer, size_t size) NOTHROW {
-    typedef char *(*getter)(char *, size_t);
+    typedef char *(*getter)(char *, size_t) NOTHROW;
     NEXT("getcwd", getter)
     return fails(FAULT_GETCWD, ENOENT) ? NULL : next(buffer, size);
 }
 int pthread_create(unsigned long *thread, const union pthread_attr_t *attributes, void *(*run)(void *),
                    void *argument) NOTHROW {
-    typedef int (*creator)(unsigned long *, const union pthread_attr_t *, void *(*)(void *), void *);
+    typedef int (*creator)(unsigned long *, const union pthread_attr_t *, void *(*)(void *), void *) NOTHROW;
     NEXT("pthread_create", creator)
     return fails(FAULT_THREAD, EAGAIN) ? EAGAIN : next(thread, attributes, run, argument);
 }
 int sched_getaffinity(int process, size_t size, void *set) NOTHROW {
-    typedef int (*getter)(int, size_t, void *);
+    typedef int (*getter)(int, size_t, void *) NOTHROW;
     NEXT("sched_getaffinity", getter)
     return fails(FAULT_AFFINITY, EINVAL) ? -1 : next(process, size, set);
 }
 long syscall(long number, ...) NOTHROW {
-    typedef long (*caller)(long, ...);
+    typedef long (*caller)(long, ...) NOTHROW;
     long a[6];
     int i;
     va_list more;

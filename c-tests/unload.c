@@ -20,7 +20,7 @@
         }                                                                                                              \
     } while (0)
 
-enum { N = 64, K = 512, M = 4 };
+enum { N = 2048, K = 512, M = 4 }; /* enough for the pool to take part */
 
 typedef int32_t (*new_function)(const void *options, void **out);
 typedef int32_t (*free_function)(void *context);

@@ -65,7 +65,7 @@ large_numbers() {
     run "plain" "$scratch/plain/unload" FILES 200 "$target/release/libgguffuse.so"
     run "plain" "$scratch/plain/handles" FILES
     run "plain" "$scratch/plain/threads" FILES $((long ? 100000 : 10000))
-    run "plain" "$scratch/plain/faults" FILES $((long ? 1000 : 40))
+    run "plain" "$scratch/plain/faults" FILES $((long ? 1000 : 60))
 }
 
 small_stack() {
