@@ -102,6 +102,8 @@ static int environment(const char *path, const bytes *raw, const float *x) {
     float expected[M * N], y[M * N];
     sigset_t before, after;
     size_t i;
+    memset(&before, 0, sizeof before); /* the system fills in the signals that there are, not all bits */
+    memset(&after, 0, sizeof after);
     RUN(use_everything(path, raw, x, expected));
     for (i = 0; i < 4; i++) {
         int rounding, failed;

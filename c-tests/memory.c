@@ -1,64 +1,8 @@
 /* Memory that runs out: the n-th allocation of a call fails, for every n, and every one from the n-th on. The call
  * succeeds or says GGUFFUSE_ERROR_OUT_OF_MEMORY; nothing aborts, and what existed before still works. */
-#include "common.h"
+#include "faults.h"
 
-#include <errno.h>
-
-#if defined(__GLIBC__)
-
-#ifdef __cplusplus
-#define NOTHROW noexcept
-extern "C" {
-#else
-#define NOTHROW
-#endif
-void *__libc_malloc(size_t size) NOTHROW;
-void *__libc_calloc(size_t count, size_t size) NOTHROW;
-void *__libc_realloc(void *old, size_t size) NOTHROW;
-void *__libc_memalign(size_t alignment, size_t size) NOTHROW;
-
-/* Allocations until the first that fails, -1: none does; and how many fail. Changed by the thread that tests only. */
-static long countdown = -1, failures;
-
-static int fails(void) NOTHROW {
-    long left = __atomic_load_n(&countdown, __ATOMIC_RELAXED);
-    if (left < 0) {
-        return 0;
-    }
-    if (left > 0) {
-        __atomic_store_n(&countdown, left - 1, __ATOMIC_RELAXED);
-        return 0;
-    }
-    if (__atomic_fetch_sub(&failures, 1, __ATOMIC_RELAXED) <= 0) {
-        return 0;
-    }
-    errno = ENOMEM; /* glibc's pthread_create asserts that an allocation that fails says so */
-    return 1;
-}
-
-void *malloc(size_t size) NOTHROW {
-    return fails() ? NULL : __libc_malloc(size);
-}
-void *calloc(size_t count, size_t size) NOTHROW {
-    return fails() ? NULL : __libc_calloc(count, size);
-}
-void *realloc(void *old, size_t size) NOTHROW {
-    return fails() ? NULL : __libc_realloc(old, size);
-}
-int posix_memalign(void **out, size_t alignment, size_t size) NOTHROW {
-    void *memory = fails() ? NULL : __libc_memalign(alignment, size);
-    if (!memory) {
-        return 12;
-    }
-    *out = memory;
-    return 0;
-}
-void *aligned_alloc(size_t alignment, size_t size) NOTHROW {
-    return fails() ? NULL : __libc_memalign(alignment, size);
-}
-#ifdef __cplusplus
-}
-#endif
+#ifdef FAULTS
 
 enum { N = 200, K = 512, M = 40 };
 
@@ -80,8 +24,7 @@ static gguffuse_status everything(const setting *s, long first, long count) {
     options.struct_size = sizeof options;
     options.threads = s->threads;
     options.max_isa = s->max_isa;
-    failures = count;
-    __atomic_store_n(&countdown, first, __ATOMIC_RELAXED);
+    arm(FAULT_MEMORY, first, count);
     status = gguffuse_file_open_memory(s->raw.data, s->raw.size, NULL, &file);
     if (status == GGUFFUSE_OK) {
         status = gguffuse_context_new(&options, &context);
@@ -101,7 +44,7 @@ static gguffuse_status everything(const setting *s, long first, long count) {
     if (status == GGUFFUSE_OK) {
         status = gguffuse_activations_matmul_tensor(context, activations, file, 0, s->y, M * N, 0);
     }
-    __atomic_store_n(&countdown, -1, __ATOMIC_RELAXED);
+    disarm();
     if (context && status == GGUFFUSE_ERROR_OUT_OF_MEMORY) { /* the same objects, with memory */
         gguffuse_status again = gguffuse_matmul_tensor(context, file, 0, s->x, M * K, 0, M, s->y, M * N, 0);
         if (again != GGUFFUSE_OK || memcmp(s->y, s->expected, M * N * sizeof(float)) != 0) {
@@ -200,8 +143,7 @@ static int write_everything(gguffuse_file *source, long first, long count, const
     int n;
     memset(out, 0, LAST_SIZE);
     for (n = -1; n < STEPS; n++) {
-        failures = count;
-        __atomic_store_n(&countdown, first, __ATOMIC_RELAXED);
+        arm(FAULT_MEMORY, first, count);
         status = n < 0 ? gguffuse_writer_new(NULL, &w) : step(w, source, n, path, out);
         first = __atomic_exchange_n(&countdown, -1, __ATOMIC_RELAXED);
         if (status == GGUFFUSE_ERROR_OUT_OF_MEMORY) {

@@ -6,14 +6,15 @@
 static const char *const NAMES[] = {
     "OK",          "NULL_ARGUMENT", "INVALID_HANDLE",      "INVALID_ARGUMENT", "IO",       "BAD_FORMAT", "TRUNCATED",
     "LIMIT",       "UNSUPPORTED_VERSION", "UNSUPPORTED_TYPE", "NOT_FOUND",     "TYPE_MISMATCH", "SHAPE", "BUFFER_TOO_SMALL",
-    "ALIASING",    "MISALIGNED",    "OUT_OF_MEMORY",       "BUSY",             "INTERNAL", "UNSUPPORTED_ISA"};
+    "ALIASING",    "MISALIGNED",    "OUT_OF_MEMORY",       "BUSY",             "INTERNAL", "UNSUPPORTED_ISA",
+    "CHANGED"};
 
 static int names(void) {
     int32_t i;
-    for (i = 0; i < 20; i++) {
+    for (i = 0; i < 21; i++) {
         CHECK(strcmp(gguffuse_status_name(i), NAMES[i]) == 0);
     }
-    CHECK(strcmp(gguffuse_status_name(20), "UNKNOWN") == 0 && strcmp(gguffuse_status_name(-1), "UNKNOWN") == 0);
+    CHECK(strcmp(gguffuse_status_name(21), "UNKNOWN") == 0 && strcmp(gguffuse_status_name(-1), "UNKNOWN") == 0);
     CHECK(strcmp(gguffuse_status_name(INT32_MIN), "UNKNOWN") == 0);
     CHECK(GGUFFUSE_OK == 0 && GGUFFUSE_ERROR_UNSUPPORTED_ISA == 19);
     CHECK(gguffuse_abi_version() == GGUFFUSE_ABI_VERSION);

@@ -16,6 +16,14 @@
  * - The library never prints (gguffuse_log_set gives its texts to a callback), exits, or aborts, and leaves errno, signals,
  *   locale and the floating-point environment as they were. It computes in the default floating-point environment, whatever the caller's is.
  * - What can't be checked is the caller's word: that buffers are as long as is said, that strings end with NUL.
+ * - After a fork the child may use every function and every handle at once, whatever other threads of the parent were doing;
+ *   but writers and activations that one of them was using just then may say GGUFFUSE_ERROR_BUSY for ever: free them.
+ * - exit() may be called at any time. A context's threads end by themselves when it is freed; nothing waits for them, so
+ *   the shared library stays loaded: dlclose is harmless and unloads nothing. Who puts the static library into a shared
+ *   object of their own links that with -z nodelete, or never unloads it.
+ * - Where memory runs out calls give GGUFFUSE_ERROR_OUT_OF_MEMORY, and all that was there before still works. One thing is
+ *   not the library's: the system's loader ends the process if it finds no memory for a thread's first call into a library
+ *   that was loaded by dlopen.
  */
 
 #ifndef GGUFFUSE_H
@@ -120,6 +128,10 @@ enum gguffuse_status
    * No instruction-set level of that name.
    */
   GGUFFUSE_ERROR_UNSUPPORTED_ISA = 19,
+  /**
+   * A file on disk is no longer what was opened.
+   */
+  GGUFFUSE_ERROR_CHANGED = 20,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -319,6 +331,15 @@ typedef struct gguffuse_open_options {
    * Largest metadata accepted: all bytes before the data section. More gives GGUFFUSE_ERROR_LIMIT. 0: 256 MiB.
    */
   uint64_t max_metadata_bytes;
+  /**
+   * 1: copy the whole file to memory, which takes as much of it as the file is long. Nothing that happens to the file,
+   * or to the memory that it was opened from, is seen afterwards. 0: map the file, borrow the memory.
+   */
+  uint32_t copy;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } gguffuse_open_options;
 
 /**
@@ -518,8 +539,8 @@ size_t gguffuse_last_error(char *buffer,
 /**
  * Sets the one log callback of the process; NULL: silent, as at the beginning. `user_data` is handed to it each time.
  *
- * May be called at any time; another thread may still call the one that was set before once more. Every change keeps
- * some bytes until the process ends.
+ * May be called at any time; another thread may still call the one that was set before once more. Every callback that
+ * wasn't set before keeps some bytes until the process ends.
  *
  * Errors: GGUFFUSE_ERROR_OUT_OF_MEMORY.
  */
@@ -532,8 +553,11 @@ gguffuse_status gguffuse_log_set(gguffuse_log_callback callback,
  * `path`: NUL-terminated, in the file system's encoding (UTF-8 on Windows). `options`: NULL for defaults.
  * `out`: receives the handle, on success only; give it back with gguffuse_file_close.
  *
- * The tensors' bytes are mapped, not read. Shortening the file while it is open makes reading a tensor a SIGBUS;
- * metadata are safe from that.
+ * The tensors' bytes are mapped, not read, unless options->copy is 1. If another program writes to a mapped file, the
+ * tensors change; if one shortens it, reading a tensor whose bytes are gone is a SIGBUS, in this library's calls as well.
+ * Metadata are safe from both. Three remedies: replace files by renaming (as gguffuse_writer_write_file does), which an
+ * open file doesn't notice; options->copy; gguffuse_file_verify before a tensor is used, which leaves a moment in which
+ * the file may still change.
  *
  * Errors: GGUFFUSE_ERROR_IO, _BAD_FORMAT, _TRUNCATED, _LIMIT, _UNSUPPORTED_VERSION, _UNSUPPORTED_TYPE, _NULL_ARGUMENT,
  * _INVALID_ARGUMENT (options), _OUT_OF_MEMORY.
@@ -544,7 +568,8 @@ gguffuse_status gguffuse_file_open(const char *path,
 
 /**
  * Opens a GGUF file that lies in memory. Nothing is copied but the metadata: the library reads `data` until the file
- * is closed and all calls that use it have returned, so it must stay there, unchanged, until then.
+ * is closed and all calls that use it have returned, so it must stay there, unchanged, until then. With options->copy
+ * all is copied, and `data` isn't used after the call.
  *
  * `data`: `size` bytes at any alignment. `options`: NULL for defaults. `out`: as for gguffuse_file_open.
  *
@@ -563,6 +588,18 @@ gguffuse_status gguffuse_file_open_memory(const void *data,
  * NULL is OK. A file that is closed already gives GGUFFUSE_ERROR_INVALID_HANDLE.
  */
 gguffuse_status gguffuse_file_close(struct gguffuse_file *file);
+
+/**
+ * Whether the file on disk is still what was opened: there at the same path, of the same size, and not written to (as
+ * far as its time of modification tells). Never raises a signal. For files that were copied or opened from memory it is
+ * always GGUFFUSE_OK.
+ *
+ * Errors: GGUFFUSE_ERROR_TRUNCATED (the file is shorter: reading its tensors may be a SIGBUS; metadata may be read, and
+ * the file must still be closed), _CHANGED (it was written to, or its path stands for another file or none; its tensors
+ * can be read, but in a file that was written to they may be others), _IO (the system doesn't tell), _INVALID_HANDLE,
+ * _OUT_OF_MEMORY.
+ */
+gguffuse_status gguffuse_file_verify(struct gguffuse_file *file);
 
 /**
  * Version, counts and layout of a file.

@@ -81,6 +81,9 @@ pub enum Error {
     /// Called again from inside of a call of the same thread.
     #[error("{0}")]
     Busy(&'static str),
+    /// A file on disk is no longer what was opened.
+    #[error("{0}")]
+    Changed(&'static str),
     /// A bug in this library.
     #[error("internal error: {0}")]
     Internal(&'static str),

@@ -21,34 +21,62 @@ pub(crate) enum Importance {
 }
 
 /// A listener: `call` is handed the sink itself, which carries what it needs.
+#[derive(Clone, Copy)]
 pub(crate) struct Sink {
     pub(crate) call: fn(&Sink, Importance, &CStr),
     pub(crate) callback: *const (),
     pub(crate) user_data: *mut (),
 }
 
-static SINK: AtomicPtr<Sink> = AtomicPtr::new(null_mut());
+/// A sink and the one that was made before it.
+struct Kept {
+    sink: Sink,
+    before: *mut Kept,
+}
+
+/// The listener.
+static SINK: AtomicPtr<Kept> = AtomicPtr::new(null_mut());
+/// All that ever were: what a host's leak checker can reach is no leak.
+static KEPT: AtomicPtr<Kept> = AtomicPtr::new(null_mut());
 
 /// Sets the listener, or none. A sink that was set before may be in use by another thread: it is never freed, which costs
-/// some bytes for each change.
+/// some bytes for each new one. One that was set before is used again.
 pub(crate) fn set(sink: Option<Sink>) -> Result<()> {
     let pointer = match sink {
         None => null_mut(),
-        Some(sink) => {
-            // SAFETY: the layout is not empty; the memory is written before it is published, and never freed.
-            unsafe {
-                let memory = alloc(Layout::new::<Sink>()).cast::<Sink>();
-                if memory.is_null() {
-                    return Err(Error::OutOfMemory("the log callback"));
-                }
-                memory.write(sink);
-                memory
-            }
-        }
+        Some(sink) => keep(sink)?,
     };
     // Release: whoever sees the pointer sees the sink.
     SINK.store(pointer, Ordering::Release);
     Ok(())
+}
+
+fn keep(sink: Sink) -> Result<*mut Kept> {
+    // Acquire: what the list holds is seen.
+    let first = KEPT.load(Ordering::Acquire);
+    let mut look = first;
+    // SAFETY: null, or written before it was published and never freed; so is what it names.
+    while let Some(kept) = unsafe { look.as_ref() } {
+        if (kept.sink.callback, kept.sink.user_data) == (sink.callback, sink.user_data) {
+            return Ok(look);
+        }
+        look = kept.before;
+    }
+    // SAFETY: the layout is not empty.
+    let kept = unsafe { alloc(Layout::new::<Kept>()).cast::<Kept>() };
+    if kept.is_null() {
+        return Err(Error::OutOfMemory("the log callback"));
+    }
+    let mut before = first;
+    loop {
+        // SAFETY: our own memory until it is published below.
+        unsafe { kept.write(Kept { sink, before }) };
+        // Release: as in `set`.
+        match KEPT.compare_exchange_weak(before, kept, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => return Ok(kept),
+            Err(now) => before = now,
+        }
+    }
 }
 
 /// Says something, cut to some 250 bytes.
@@ -68,7 +96,7 @@ pub(crate) fn say(importance: Importance, text: fmt::Arguments<'_>) {
         }
     }
     // SAFETY: null, or a sink that was written before it was published and is never freed.
-    let Some(sink) = (unsafe { SINK.load(Ordering::Acquire).as_ref() }) else { return };
+    let Some(Kept { sink, .. }) = (unsafe { SINK.load(Ordering::Acquire).as_ref() }) else { return };
     let mut buffer = Text([0; 256], 0);
     // An error means only that the text is full.
     let _ = buffer.write_fmt(text);

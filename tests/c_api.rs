@@ -71,16 +71,29 @@ fn build(program: &str, directory: &Path) -> Vec<Binary> {
 
 /// `more` are arguments of the program, after the directory for temporary files.
 fn test(program: &str, more: &[&str]) {
+    test_at(Level::available(), program, more);
+}
+
+/// For what takes long and isn't about kernels: at the best level only.
+fn test_once(program: &str, more: &[&str]) {
+    let levels = Level::available();
+    test_at(&levels[levels.len() - 1..], program, more);
+}
+
+fn test_at(levels: &[Level], program: &str, more: &[&str]) {
     let directory = directory(&format!("{program}{}", more.concat()));
     let mut failures = Vec::new();
     for binary in build(program, &directory) {
-        for level in Level::available() {
+        for level in levels {
             let name = level.name();
             let mut command = Command::new(&binary.path);
             // Cargo puts target/<profile> before everything: the rpath has to win.
             command.arg(&directory).args(more).env("GGUFFUSE_MAX_ISA", name).env_remove("LD_LIBRARY_PATH");
             let outcome = run(&mut command);
             println!("{program}, {}, {name}: {}", binary.how, if outcome.is_ok() { "ok" } else { "FAILED" });
+            if let Ok(output) = &outcome {
+                print!("{}", String::from_utf8_lossy(&output.stdout)); // the program's figures
+            }
             failures.extend(outcome.err());
         }
     }
@@ -89,12 +102,17 @@ fn test(program: &str, more: &[&str]) {
 }
 
 macro_rules! programs {
-    ($($name:ident)+) => {
+    ({ $($name:ident)+ } once { $($once:ident)+ } by_hand { $($by_hand:ident)+ }) => {
         $(#[test] fn $name() { test(stringify!($name), &[]); })+
+        $(#[test] fn $once() { test_once(stringify!($once), &[]); })+
 
         #[test]
         fn every_program_is_run() {
-            let named = [$(concat!(stringify!($name), ".c")),+];
+            let named = [
+                $(concat!(stringify!($name), ".c"),)+
+                $(concat!(stringify!($once), ".c"),)+
+                $(concat!(stringify!($by_hand), ".c"),)+
+            ];
             for entry in std::fs::read_dir(Path::new(ROOT).join("c-tests")).expect("c-tests") {
                 let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
                 assert!(!name.ends_with(".c") || named.contains(&name.as_str()), "{name} isn't in tests/c_api.rs");
@@ -103,7 +121,27 @@ macro_rules! programs {
     };
 }
 
-programs! { activations log offsets matmul metadata status nulls handles manners memory validate writer writer_misuse }
+programs! {
+    { activations log offsets matmul metadata status nulls handles manners memory validate writer writer_misuse cpu_state }
+    once { faults misuse process threads truncation }
+    by_hand { unload }
+}
+
+/// Not linked with the library, which it loads.
+#[cfg(target_os = "linux")]
+#[test]
+fn unload() {
+    let directory = directory("unload");
+    for standard in ["c11", "c++17"] {
+        let program = directory.join(standard);
+        let mut compile = compiler();
+        compile.args(language(standard)).args(STRICT).arg(Path::new(ROOT).join("c-tests/unload.c"));
+        run(compile.arg("-o").arg(&program).arg("-ldl")).unwrap_or_else(|reason| panic!("as {standard}: {reason}"));
+        let output = run(Command::new(program).arg(&directory).arg("200").arg(library("libgguffuse.so")));
+        print!("{}", String::from_utf8_lossy(&output.unwrap_or_else(|reason| panic!("{reason}")).stdout));
+    }
+    std::fs::remove_dir_all(directory).expect("removed");
+}
 
 #[test]
 fn memory_with_a_thread_pool() {

@@ -4,7 +4,7 @@ use super::arguments::{self, Out, OutStruct, Struct, read_struct};
 use super::guard;
 use super::handles::{Ref, Table};
 use super::status::gguffuse_status;
-use crate::error::Result;
+use crate::error::{Result, error};
 use crate::gguf;
 use std::ffi::{CStr, c_char, c_void};
 use std::path::Path;
@@ -31,6 +31,11 @@ pub struct gguffuse_open_options {
     pub struct_size: usize,
     /// Largest metadata accepted: all bytes before the data section. More gives GGUFFUSE_ERROR_LIMIT. 0: 256 MiB.
     pub max_metadata_bytes: u64,
+    /// 1: copy the whole file to memory, which takes as much of it as the file is long. Nothing that happens to the file,
+    /// or to the memory that it was opened from, is seen afterwards. 0: map the file, borrow the memory.
+    pub copy: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: repr(C), struct_size first, plain numbers.
@@ -65,8 +70,11 @@ unsafe impl Struct for gguffuse_file_info {}
 /// `path`: NUL-terminated, in the file system's encoding (UTF-8 on Windows). `options`: NULL for defaults.
 /// `out`: receives the handle, on success only; give it back with gguffuse_file_close.
 ///
-/// The tensors' bytes are mapped, not read. Shortening the file while it is open makes reading a tensor a SIGBUS;
-/// metadata are safe from that.
+/// The tensors' bytes are mapped, not read, unless options->copy is 1. If another program writes to a mapped file, the
+/// tensors change; if one shortens it, reading a tensor whose bytes are gone is a SIGBUS, in this library's calls as well.
+/// Metadata are safe from both. Three remedies: replace files by renaming (as gguffuse_writer_write_file does), which an
+/// open file doesn't notice; options->copy; gguffuse_file_verify before a tensor is used, which leaves a moment in which
+/// the file may still change.
 ///
 /// Errors: GGUFFUSE_ERROR_IO, _BAD_FORMAT, _TRUNCATED, _LIMIT, _UNSUPPORTED_VERSION, _UNSUPPORTED_TYPE, _NULL_ARGUMENT,
 /// _INVALID_ARGUMENT (options), _OUT_OF_MEMORY.
@@ -86,7 +94,8 @@ pub unsafe extern "C" fn gguffuse_file_open(
 }
 
 /// Opens a GGUF file that lies in memory. Nothing is copied but the metadata: the library reads `data` until the file
-/// is closed and all calls that use it have returned, so it must stay there, unchanged, until then.
+/// is closed and all calls that use it have returned, so it must stay there, unchanged, until then. With options->copy
+/// all is copied, and `data` isn't used after the call.
 ///
 /// `data`: `size` bytes at any alignment. `options`: NULL for defaults. `out`: as for gguffuse_file_open.
 ///
@@ -118,6 +127,19 @@ pub extern "C" fn gguffuse_file_close(file: *mut gguffuse_file) -> gguffuse_stat
     guard(|| if file.is_null() { Ok(()) } else { FILES.close(file.addr()) })
 }
 
+/// Whether the file on disk is still what was opened: there at the same path, of the same size, and not written to (as
+/// far as its time of modification tells). Never raises a signal. For files that were copied or opened from memory it is
+/// always GGUFFUSE_OK.
+///
+/// Errors: GGUFFUSE_ERROR_TRUNCATED (the file is shorter: reading its tensors may be a SIGBUS; metadata may be read, and
+/// the file must still be closed), _CHANGED (it was written to, or its path stands for another file or none; its tensors
+/// can be read, but in a file that was written to they may be others), _IO (the system doesn't tell), _INVALID_HANDLE,
+/// _OUT_OF_MEMORY.
+#[unsafe(no_mangle)]
+pub extern "C" fn gguffuse_file_verify(file: *mut gguffuse_file) -> gguffuse_status {
+    guard(|| lookup(file)?.verify())
+}
+
 /// Version, counts and layout of a file.
 ///
 /// Errors: GGUFFUSE_ERROR_INVALID_HANDLE, _NULL_ARGUMENT, _MISALIGNED, _INVALID_ARGUMENT (struct_size).
@@ -147,13 +169,22 @@ fn issue(file: gguf::File) -> Result<*mut gguffuse_file> {
 /// # Safety
 /// As [`read_struct`].
 unsafe fn read_options(options: *const gguffuse_open_options) -> Result<gguf::OpenOptions> {
-    let defaults = gguffuse_open_options { struct_size: size_of::<gguffuse_open_options>(), max_metadata_bytes: 0 };
+    let defaults = gguffuse_open_options {
+        struct_size: size_of::<gguffuse_open_options>(),
+        max_metadata_bytes: 0,
+        copy: 0,
+        reserved: 0,
+    };
     // SAFETY: the same condition.
     let given = unsafe { read_struct(options, defaults, "options") }?;
     let mut options = gguf::OpenOptions::default();
     if given.max_metadata_bytes != 0 {
         options.max_metadata_bytes = given.max_metadata_bytes;
     }
+    if given.copy > 1 || given.reserved != 0 {
+        return Err(error!(InvalidArgument, "options: copy is {}, 0 or 1 is known; reserved is 0", given.copy));
+    }
+    options.copy = given.copy == 1;
     Ok(options)
 }
 
@@ -166,5 +197,5 @@ pub(super) fn path_of(path: &CStr) -> Result<&Path> {
 #[cfg(not(unix))]
 pub(super) fn path_of(path: &CStr) -> Result<&Path> {
     let path = path.to_str();
-    path.map(Path::new).map_err(|_| crate::error::error!(InvalidArgument, "path is not UTF-8"))
+    path.map(Path::new).map_err(|_| error!(InvalidArgument, "path is not UTF-8"))
 }

@@ -29,8 +29,8 @@ pub type gguffuse_log_callback =
 
 /// Sets the one log callback of the process; NULL: silent, as at the beginning. `user_data` is handed to it each time.
 ///
-/// May be called at any time; another thread may still call the one that was set before once more. Every change keeps
-/// some bytes until the process ends.
+/// May be called at any time; another thread may still call the one that was set before once more. Every callback that
+/// wasn't set before keeps some bytes until the process ends.
 ///
 /// Errors: GGUFFUSE_ERROR_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]

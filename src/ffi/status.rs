@@ -50,6 +50,8 @@ pub enum gguffuse_status {
     GGUFFUSE_ERROR_INTERNAL = 18,
     /// No instruction-set level of that name.
     GGUFFUSE_ERROR_UNSUPPORTED_ISA = 19,
+    /// A file on disk is no longer what was opened.
+    GGUFFUSE_ERROR_CHANGED = 20,
 }
 
 use gguffuse_status::*;
@@ -76,12 +78,13 @@ impl From<&Error> for gguffuse_status {
             Error::Busy(_) => GGUFFUSE_ERROR_BUSY,
             Error::Internal(_) => GGUFFUSE_ERROR_INTERNAL,
             Error::UnsupportedIsa(_) => GGUFFUSE_ERROR_UNSUPPORTED_ISA,
+            Error::Changed(_) => GGUFFUSE_ERROR_CHANGED,
         }
     }
 }
 
 /// By number; the test below holds it to the enum.
-const NAMES: [&CStr; 20] = [
+const NAMES: [&CStr; 21] = [
     c"OK",
     c"NULL_ARGUMENT",
     c"INVALID_HANDLE",
@@ -102,6 +105,7 @@ const NAMES: [&CStr; 20] = [
     c"BUSY",
     c"INTERNAL",
     c"UNSUPPORTED_ISA",
+    c"CHANGED",
 ];
 
 /// The name of a gguffuse_status: "OK", "TRUNCATED", "NULL_ARGUMENT", ...; "UNKNOWN" for any other number.
@@ -163,7 +167,7 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, NAMES.len());
-        for number in [-1, 20, i32::MIN, i32::MAX] {
+        for number in [-1, 21, i32::MIN, i32::MAX] {
             // SAFETY: a static C string.
             assert_eq!(unsafe { CStr::from_ptr(gguffuse_status_name(number)) }, c"UNKNOWN");
         }

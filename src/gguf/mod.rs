@@ -19,9 +19,11 @@ mod cursor;
 mod encode;
 mod metadata;
 mod names;
+mod origin;
 mod output;
 mod replace;
 mod source;
+mod system;
 mod tensor;
 mod value;
 mod writer;
@@ -35,6 +37,7 @@ use crate::error::{Error, Result, error};
 use copy::PrivateCopy;
 use cursor::{Cursor, Item};
 use metadata::Metadata;
+use origin::Origin;
 use source::{Input, Source};
 use std::fmt;
 use std::path::Path;
@@ -47,17 +50,21 @@ const MAGIC: &[u8; 4] = b"GGUF";
 pub struct OpenOptions {
     /// The largest metadata (all before the data section) that is accepted, in bytes. Never more than 4 GiB.
     pub max_metadata_bytes: u64,
+    /// Copy the whole file to memory instead of mapping or borrowing it: what happens to it afterwards changes nothing.
+    pub copy: bool,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { max_metadata_bytes: 256 << 20 }
+        OpenOptions { max_metadata_bytes: 256 << 20, copy: false }
     }
 }
 
 /// An open GGUF file. Immutable; may be used from any thread.
 pub struct File {
     source: Source,
+    /// Where `source` is a mapping of it.
+    origin: Option<Origin>,
     size_bytes: u64,
     version: u32,
     data: DataSection,
@@ -77,20 +84,27 @@ struct Parsed {
 }
 
 impl File {
-    /// Opens the file at `path` and maps it. Never blocks on what is not a regular file.
+    /// Opens the file at `path` and maps it, or copies it if the options say so. Never blocks on what is not a regular
+    /// file.
     ///
     /// The metadata and the directory do not change after this, whatever happens to the file. Tensor data is read where
     /// it lies: if another process changes the file its bytes change, if it *shortens* the file reading them raises
-    /// SIGBUS.
+    /// SIGBUS. A copy is safe from both; [`File::verify`] tells.
     ///
     /// # Errors
     /// `InvalidArgument` where `path` is not a regular file, `Io` where the operating system refuses. For the file's
     /// contents: `BadFormat`, `Truncated`, `Limit`, `UnsupportedVersion`, `UnsupportedType`, `TypeMismatch`
     /// (`general.alignment` is not a u32). `OutOfMemory`.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<File> {
-        let (file, size) = source::open_regular(path)?;
-        let parsed = parse(Input::File(&file, size), options)?;
-        Ok(File::new(Source::map(&file, size)?, size, parsed))
+        let (file, metadata) = source::open_regular(path)?;
+        let size = metadata.len();
+        let input = Input::File(&file, size);
+        let parsed = parse(input, options)?;
+        if options.copy {
+            return Ok(File::new(Source::copy(&input)?, size, parsed));
+        }
+        let origin = Origin::new(path, &metadata)?;
+        Ok(File { origin: Some(origin), ..File::new(Source::map(&file, size)?, size, parsed) })
     }
 
     /// Opens a file that lies in memory. Errors as for [`File::open`] but for `Io` and `InvalidArgument`.
@@ -100,15 +114,26 @@ impl File {
         Ok(File::new(Source::Owned(bytes), size, parsed))
     }
 
-    /// Like [`File::from_vec`] for memory that is borrowed.
+    /// Like [`File::from_vec`] for memory that is borrowed, or copied if the options say so.
     pub fn from_static(bytes: &'static [u8], options: &OpenOptions) -> Result<File> {
-        let parsed = parse(Input::Memory(bytes), options)?;
-        Ok(File::new(Source::Borrowed(bytes), bytes.len() as u64, parsed))
+        let input = Input::Memory(bytes);
+        let parsed = parse(input, options)?;
+        let source = if options.copy { Source::copy(&input)? } else { Source::Borrowed(bytes) };
+        Ok(File::new(source, bytes.len() as u64, parsed))
     }
 
     fn new(source: Source, size_bytes: u64, parsed: Parsed) -> File {
         let Parsed { version, data, copy, metadata, tensors } = parsed;
-        File { source, size_bytes, version, data, copy, metadata, tensors }
+        File { source, origin: None, size_bytes, version, data, copy, metadata, tensors }
+    }
+
+    /// Whether the file on disk is still what was opened. What lies in memory always is.
+    ///
+    /// # Errors
+    /// `Truncated` where it is shorter: reading its tensors may raise SIGBUS, this does not. `Changed` where it was
+    /// written to, or its path stands for another file or none. `Io` where the system does not tell.
+    pub fn verify(&self) -> Result<()> {
+        self.origin.as_ref().map_or(Ok(()), |origin| origin.verify(self.source.bytes()))
     }
 
     /// Version of the format: 2 or 3.

@@ -1,9 +1,11 @@
 //! Replacing a file so that its name never stands for half of one. Knows nothing of the format.
 
+use super::system::SystemPath;
 use crate::error::{Error, Result, error};
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,7 +14,7 @@ const ATTEMPTS: u32 = 64;
 
 /// A file without its final name; removed when dropped, unless that was given to it.
 struct Temporary {
-    path: PathBuf,
+    path: SystemPath,
     named: bool,
 }
 
@@ -20,36 +22,36 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.named {
             // Whatever made us stop is what is told, not this.
-            let _ = fs::remove_file(&self.path);
+            let _ = self.path.unlink();
         }
     }
 }
 
 /// Makes a file beside `path`, has it written by `write`, brings it to the disk and gives it the name `path`.
 pub(super) fn replace(path: &Path, write: impl FnOnce(&fs::File) -> Result<()>) -> Result<()> {
-    let directory = check_target(path)?;
+    let name = SystemPath::new(path)?;
+    let directory = check_target(path, &name)?;
     let (file, mut temporary) = create_beside(directory)?;
     write(&file)?;
     file.sync_all().map_err(io("bring the file to the disk"))?;
-    fs::rename(&temporary.path, path).map_err(io("give the file its name"))?;
+    temporary.path.rename(&name).map_err(io("give the file its name"))?;
     temporary.named = true;
     // The name as well. Not every file system can do that to a directory, and the file is complete in any case.
-    let _ = fs::File::open(directory).and_then(|directory| directory.sync_all());
+    if let Ok(directory) = SystemPath::new(directory) {
+        let _ = directory.open(libc::O_RDONLY).and_then(|directory| directory.sync_all());
+    }
     Ok(())
 }
 
 /// The directory of `path`, where that can be the name of a regular file: a device must not become one.
-fn check_target(path: &Path) -> Result<&Path> {
+fn check_target<'a>(path: &'a Path, name: &SystemPath) -> Result<&'a Path> {
     let (Some(directory), Some(_)) = (path.parent(), path.file_name()) else {
         return Err(error!(InvalidArgument, "{path:?} is not the name of a file"));
     };
-    match fs::symlink_metadata(path) {
+    match name.look(false) {
         Ok(there) if !there.is_file() => Err(error!(InvalidArgument, "{path:?} is there and is not a regular file")),
-        // std's own refusal of a path that holds a NUL.
-        Err(why) if why.kind() == io::ErrorKind::InvalidInput => {
-            Err(error!(InvalidArgument, "{path:?} is not a path: {why}"))
-        }
-        // What else is wrong with the path will be found when it is used.
+        // Not knowing what is there, nothing is put in its place.
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(io("look at what the file replaces")(why)),
         _ if directory.as_os_str().is_empty() => Ok(Path::new(".")),
         _ => Ok(directory),
     }
@@ -70,12 +72,8 @@ fn create_beside(directory: &Path) -> Result<(fs::File, Temporary)> {
         };
         let name = name.get(..name.len().saturating_sub(left)).and_then(|name| std::str::from_utf8(name).ok());
         let name = name.unwrap_or(".gguffuse.tmp");
-        let mut path = PathBuf::new();
-        let length = directory.as_os_str().len().saturating_add(name.len()).saturating_add(1);
-        path.try_reserve_exact(length).map_err(|_| OUT_OF_MEMORY)?;
-        path.push(directory);
-        path.push(name);
-        match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+        let path = SystemPath::joined(directory.as_os_str().as_bytes(), Path::new(name))?;
+        match path.open(libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL) {
             Ok(file) => return Ok((file, Temporary { path, named: false })),
             Err(why) if why.kind() == io::ErrorKind::AlreadyExists && attempt < ATTEMPTS => {
                 attempt = attempt.saturating_add(1);
@@ -119,6 +117,7 @@ mod tests {
 
     #[test]
     fn a_bare_name_lies_in_the_working_directory() {
-        assert_eq!(check_target(Path::new("file.gguf")).unwrap(), Path::new("."));
+        let path = Path::new("file.gguf");
+        assert_eq!(check_target(path, &SystemPath::new(path).unwrap()).unwrap(), Path::new("."));
     }
 }

@@ -1,19 +1,19 @@
-//! Where a file's bytes come from: a mapped file or memory. The only place of `gguf` with unsafe code. Knows nothing of
-//! the format.
+//! Where a file's bytes come from: a mapped file, a copy of it, or memory. With `system`, the only place of `gguf` with
+//! unsafe code. Knows nothing of the format.
 //!
 //! Opening reads the metadata with `pread` into a private copy and maps the file only when that copy proved valid: what
 //! was checked can then never change, whatever happens to the file.
 
+use super::system::SystemPath;
 use crate::error::{Error, Result, error};
-#[cfg(target_os = "linux")]
-use memmap2::MmapMut;
-use memmap2::{Mmap, MmapOptions};
+use memmap2::{Mmap, MmapMut, MmapOptions};
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// A file while it is being parsed: sequential reads into a private copy.
+#[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
     /// An open regular file and its size in bytes when it was opened.
     File(&'a fs::File, u64),
@@ -71,6 +71,8 @@ pub(super) fn remap(map: &mut MmapMut, bytes: usize) -> io::Result<()> {
 pub(super) enum Source {
     /// The whole file, mapped read-only.
     Mapped(Mmap),
+    /// A copy of the whole file, read-only as well.
+    Copied(Mmap),
     /// Memory of ours.
     Owned(Vec<u8>),
     /// Memory that outlives us.
@@ -89,34 +91,41 @@ impl Source {
         Ok(Source::Mapped(map))
     }
 
+    /// Copies all of `input`, which is not empty. The copy is a mapping of its own, so that a file larger than the memory
+    /// is refused where the system keeps count, and read-only, so that tensors can't be written to either way.
+    pub(super) fn copy(input: &Input<'_>) -> Result<Source> {
+        const OUT_OF_MEMORY: Error = Error::OutOfMemory("the copy of the file");
+        let size = usize::try_from(input.size_bytes()).map_err(|_| OUT_OF_MEMORY)?;
+        let mut copy = MmapMut::map_anon(size).map_err(|_| OUT_OF_MEMORY)?;
+        input.read(0, &mut copy)?;
+        Ok(Source::Copied(copy.make_read_only().map_err(|_| OUT_OF_MEMORY)?))
+    }
+
     /// All bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Source::Mapped(map) => map,
+            Source::Mapped(map) | Source::Copied(map) => map,
             Source::Owned(bytes) => bytes,
             Source::Borrowed(bytes) => bytes,
         }
     }
 }
 
-/// Opens the regular file at `path`: it and its size in bytes. Whatever lies there, this never blocks.
-pub(super) fn open_regular(path: &Path) -> Result<(fs::File, u64)> {
+/// Opens the regular file at `path`: it and what the system knows of it. Whatever lies there, this never blocks.
+pub(super) fn open_regular(path: &Path) -> Result<(fs::File, fs::Metadata)> {
     let not_regular = || error!(InvalidArgument, "{path:?} is not a regular file");
     // Without O_NONBLOCK, opening a FIFO waits for its writer. It has no effect on regular files.
-    let opened =
-        fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY).open(path);
+    let opened = SystemPath::new(path)?.open(libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY);
     let file = opened.map_err(|source| match source.raw_os_error() {
         // Sockets, and devices without a driver.
         Some(libc::ENXIO | libc::ENODEV) => not_regular(),
-        // std's own refusal of a path that holds a NUL.
-        None => error!(InvalidArgument, "{path:?} is not a path: {source}"),
-        Some(_) => Error::Io { action: "open the file", source },
+        _ => Error::Io { action: "open the file", source },
     })?;
     let metadata = file.metadata().map_err(|source| Error::Io { action: "ask for the file's size", source })?;
     if !metadata.is_file() {
         return Err(not_regular());
     }
-    Ok((file, metadata.len()))
+    Ok((file, metadata))
 }
 
 /// `shrink_to_fit` that keeps the larger allocation where the smaller one is refused; std's aborts the process then.

@@ -7,14 +7,15 @@ use crate::blocks::{Block, chunk_blocks};
 use crate::simd::CHUNK;
 use std::mem::MaybeUninit;
 
-/// The most blocks of a chunk: 8 of 32 columns.
-const MOST_BLOCKS: usize = 8;
+/// Bytes of the largest chunk of several blocks: 8 of Q8_0. Blocks of a whole chunk need no copy, and must not take up
+/// the stack for one: 16 rows of them were 27 KiB for Q6_K, and a host's thread may have 64.
+const LAST_BYTES: usize = 8 * 34;
 
 /// A weight row. A last chunk that is not whole is a copy, filled up with zeros: weights that meet activations of 0.
 pub(super) struct Chunks<B> {
     row: *const B,
     whole: usize,
-    last: MaybeUninit<[B; MOST_BLOCKS]>,
+    last: MaybeUninit<[u8; LAST_BYTES]>,
 }
 
 impl<B: Block> Chunks<B> {
@@ -26,13 +27,21 @@ impl<B: Block> Chunks<B> {
     pub(super) unsafe fn of(row: *const u8, k: usize) -> Chunks<B> {
         let row = row.cast::<B>();
         let whole = k / CHUNK;
-        let mut last: MaybeUninit<[B; MOST_BLOCKS]> = MaybeUninit::uninit();
+        const {
+            assert!(
+                chunk_blocks::<B>() == 1
+                    || (chunk_blocks::<B>() * size_of::<B>() <= LAST_BYTES && align_of::<B>() == 1)
+            )
+        };
+        let mut last: MaybeUninit<[u8; LAST_BYTES]> = MaybeUninit::uninit();
         // Constant for types with blocks of 256.
         if chunk_blocks::<B>() > 1 && !k.is_multiple_of(CHUNK) {
             last = MaybeUninit::zeroed();
             let count = k % CHUNK / B::TYPE.block_elements();
             // SAFETY: the caller's promise; fewer blocks than a chunk has.
-            unsafe { row.add(whole * chunk_blocks::<B>()).copy_to_nonoverlapping(last.as_mut_ptr().cast(), count) };
+            unsafe {
+                row.add(whole * chunk_blocks::<B>()).copy_to_nonoverlapping(last.as_mut_ptr().cast::<B>(), count)
+            };
         }
         Chunks { row, whole, last }
     }

@@ -213,7 +213,9 @@ accepts!(trailing_junk, one(&[1], F32, 0, 4).bytes(b"junk junk junk"), |file| as
 fn metadata_limit() {
     let raw = entry("k", STRING).string(&[b'x'; 1000]);
     let end = raw.0.len() as u64;
-    let open = |max_metadata_bytes| File::from_vec(raw.0.clone(), &OpenOptions { max_metadata_bytes });
+    let open = |max_metadata_bytes| {
+        File::from_vec(raw.0.clone(), &OpenOptions { max_metadata_bytes, ..OpenOptions::default() })
+    };
     assert_eq!(open(end).unwrap().metadata_bytes(), end);
     let error = open(end - 1).unwrap_err();
     assert!(matches!(error, Error::Limit { offset: 45, .. }), "{error:?}");
@@ -222,7 +224,7 @@ fn metadata_limit() {
 
 #[test]
 fn counts_beyond_the_metadata_limit() {
-    let options = OpenOptions { max_metadata_bytes: 1000 };
+    let options = OpenOptions { max_metadata_bytes: 1000, ..OpenOptions::default() };
     for (offset, raw) in [
         (24, Raw::new(3, 41, 0)),
         (24, Raw::new(3, 0, 76)),
