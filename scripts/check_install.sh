@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# From fresh clones to programs of users: installs into an empty prefix, builds the consumers in examples/ against it and
+# nothing else, and compares what they print; takes the headers through the ages of C and C++ with gcc and clang; packs
+# the tarball twice, in different folders, and compares its bytes.
+#
+# Needs Rust, git, gcc, clang, cmake, make, pkg-config. It takes the last commit: what isn't committed isn't tested.
+#
+#     scripts/check_install.sh [DIR]     DIR is emptied and keeps the traces; a temporary one without it
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+if (($#)); then
+    rm -rf "$1"
+    mkdir -p "$1"
+    work=$(cd "$1" && pwd -P)
+else
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+fi
+strict=(-Wall -Wextra -Wpedantic -Werror)
+expected=$(cat "$root/examples/checksum/expected.txt")
+failures=0
+
+say() { printf '%s\n' "--- $*"; }
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    failures=$((failures + 1))
+}
+
+# run WHAT COMMAND...: the command must succeed; its last line must be the checksum.
+checksum_of() {
+    local what=$1 text
+    shift
+    text=$("$@" "$consumers/checksum/checksum.gguf") || { fail "$what: exit code $?"; return 0; }
+    if [[ ${text##*$'\n'} == "$expected" ]]; then
+        printf '%-34s %s\n' "$what" "${text##*$'\n'}"
+    else
+        fail "$what printed '${text##*$'\n'}', not '$expected'"
+    fi
+}
+
+say "two fresh clones, two folders, two builds: the same tarball"
+for copy in first second/deeper; do
+    git clone --quiet --no-hardlinks "$root" "$work/$copy/source"
+    CARGO_TARGET_DIR=$work/$copy/target "$work/$copy/source/scripts/tarball.sh" "$work/$copy/out"
+done
+tarball=$(basename "$work"/first/out/*.tar.gz)
+cmp "$work/first/out/$tarball" "$work/second/deeper/out/$tarball" || fail "the tarballs differ"
+
+say "installed into an empty prefix"
+# The first clone's build again; the second clone is gone before anything is compiled against the prefix.
+CARGO_TARGET_DIR=$work/first/target "$work/first/source/scripts/install.sh" --prefix "$work/prefix"
+consumers=$work/consumers
+cp -r "$work/first/source/examples" "$consumers"
+cp "$work/first/source/Cargo.toml" "$work/Cargo.toml"
+rm -rf "$work/first/source" "$work/first/target" "$work/second/deeper/source" "$work/second/deeper/target"
+find "$work/prefix" -mindepth 1 -printf '%P%l\n' | sed 's/\(libgguffuse[^l]*\)libgguffuse/\1 -> libgguffuse/' | sort
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$work/Cargo.toml" | head -n 1)
+[[ -f $work/prefix/lib/libgguffuse.so.$version ]] || fail "no shared library with the version in its name"
+
+say "what the libraries export"
+unwanted=$(nm -D --defined-only "$work/prefix/lib/libgguffuse.so" | awk '$NF !~ /^gguffuse_/')
+[[ -z $unwanted ]] || fail "the shared library exports more than gguffuse_*: $unwanted"
+readelf -d "$work/prefix/lib/libgguffuse.so" | grep -q 'SONAME.*\[libgguffuse\.so\.0\]' || fail "the SONAME"
+leaks=$(strings "$work/prefix/lib/libgguffuse.so" | grep -c -F "$work" || true)
+# Cargo.toml's profile has debug information, which install.sh takes out: no folder of this build is left.
+((leaks == 0)) || fail "the shared library names the build's folder $leaks times"
+
+say "the headers alone"
+printf '#include <gguffuse.h>\n#include <gguffuse.h>\nint nothing_else;\n' >"$work/alone.c"
+printf '#include <gguffuse.hpp>\n#include <gguffuse.hpp>\nint nothing_else;\n' >"$work/alone.cpp"
+for compiler in gcc clang; do
+    for standard in c99 c11 c17 c++11 c++14 c++17 c++20; do
+        language=c
+        [[ $standard != c++* ]] || language=c++
+        "$compiler" -x "$language" "-std=$standard" "${strict[@]}" -fsyntax-only -I"$work/prefix/include" "$work/alone.c" ||
+            fail "gguffuse.h as $standard with $compiler"
+    done
+    for standard in c++17 c++20; do
+        for more in -fexceptions -fno-exceptions; do
+            "$compiler" -x c++ "-std=$standard" "$more" "${strict[@]}" -Wconversion -fsyntax-only \
+                -I"$work/prefix/include" "$work/alone.cpp" || fail "gguffuse.hpp as $standard, $more, with $compiler"
+        done
+    done
+done
+echo "gguffuse.h: C99, C11, C17, C++11, C++14, C++17, C++20; gguffuse.hpp: C++17, C++20; gcc and clang"
+
+say "pkg-config and make"
+for compilers in "gcc g++" "clang clang++"; do
+    read -r cc cxx <<<"$compilers"
+    make --silent -C "$consumers/install-pkgconfig" clean
+    make --silent -C "$consumers/install-pkgconfig" PREFIX="$work/prefix" CC="$cc" CXX="$cxx" \
+        CFLAGS="-O2 ${strict[*]}" CXXFLAGS="-O2 ${strict[*]}"
+    for program in checksum checksum-static checksum++; do
+        checksum_of "make, $cc: $program" "$consumers/install-pkgconfig/$program"
+    done
+done
+# A program without any shared library, C's included.
+gcc -static -std=c99 -I"$work/prefix/include" "$consumers/checksum/checksum.c" -o "$work/all-static" \
+    $(PKG_CONFIG_PATH=$work/prefix/lib/pkgconfig pkg-config --static --libs gguffuse)
+checksum_of "gcc -static" "$work/all-static"
+
+say "CMake"
+cmake -S "$consumers/install-cmake" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/cmake.log" || fail "cmake"
+cmake --build "$work/cmake" >>"$work/cmake.log" || fail "cmake --build"
+for program in checksum checksum-static checksum++; do
+    checksum_of "CMake: $program" "$work/cmake/$program"
+done
+# A version that is not there yet is refused.
+sed 's/find_package(gguffuse 0.1 REQUIRED)/find_package(gguffuse 0.999 REQUIRED)/' -i "$consumers/install-cmake/CMakeLists.txt"
+if cmake -S "$consumers/install-cmake" -B "$work/cmake-newer" -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/cmake-newer.log" 2>&1; then
+    fail "CMake took this version for 0.999"
+fi
+
+say "the tarball, unpacked elsewhere"
+mkdir "$work/elsewhere"
+tar -C "$work/elsewhere" -xzf "$work/first/out/$tarball"
+moved=$work/elsewhere/${tarball%.tar.gz}
+make --silent -C "$consumers/install-pkgconfig" clean
+make --silent -C "$consumers/install-pkgconfig" PREFIX="$moved"
+checksum_of "tarball, make: checksum" "$consumers/install-pkgconfig/checksum"
+
+say "every level of this machine"
+for level in scalar avx2 avx512vnni; do
+    checksum_of "capped at $level" env "GGUFFUSE_MAX_ISA=$level" "$consumers/install-pkgconfig/checksum"
+done
+
+if ((failures)); then
+    printf '%d checks failed\n' "$failures" >&2
+    exit 1
+fi
+echo "all of it works"
