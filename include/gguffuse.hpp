@@ -772,9 +772,7 @@ public:
         // NULL is refused for no elements as well.
         const void *data = std::size(values) != 0 ? static_cast<const void *>(std::data(values)) : "";
         const detail::outcome what = detail::with_c_string(key, [&](const char *name) {
-            return gguffuse_writer_set_array(
-                handle(), name, detail::value_type_of<element>(), data,
-                std::size(values));
+            return gguffuse_writer_set_array(handle(), name, detail::value_type_of<element>(), data, std::size(values));
         });
         detail::report(what, ec...);
     }
@@ -788,13 +786,33 @@ public:
             texts.push_back(text.empty() ? "" : text.data());
             lengths.push_back(text.size());
         }
-        // One more: vectors without elements have no address.
+        // One more, as vectors without elements have no address.
         texts.push_back("");
         lengths.push_back(0);
         const detail::outcome what = detail::with_c_string(key, [&](const char *name) {
-            return gguffuse_writer_set_string_array(
-                handle(), name, texts.data(), lengths.data(), texts.size() - 1);
+            return gguffuse_writer_set_string_array(handle(), name, texts.data(), lengths.data(), texts.size() - 1);
         });
+        detail::report(what, ec...);
+    }
+
+    /** gguffuse_writer_set_nested_array: the keys of arrays that were set before. Takes memory of its own. */
+    template <class Container, class... Ec, detail::codes<Ec...> = 0>
+    void set_nested_array(std::string_view key, const Container &element_keys, Ec &...ec) {
+        const std::vector<std::string> names(std::begin(element_keys), std::end(element_keys));
+        std::vector<const char *> texts;
+        detail::outcome what = GGUFFUSE_OK;
+        for (const std::string &name : names) {
+            if (name.find('\0') != std::string::npos) {
+                what = {GGUFFUSE_ERROR_INVALID_ARGUMENT, "a name holds NUL"};
+            }
+            texts.push_back(name.c_str());
+        }
+        texts.push_back(nullptr); // vectors without elements have no address
+        if (what.status == GGUFFUSE_OK) {
+            what = detail::with_c_string(key, [&](const char *name) {
+                return gguffuse_writer_set_nested_array(handle(), name, texts.data(), names.size());
+            });
+        }
         detail::report(what, ec...);
     }
 
