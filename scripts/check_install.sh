@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From fresh clones to programs of users: installs into an empty prefix, builds the consumers in examples/ against it and
+# From a fresh clone to programs of users: installs into an empty prefix, builds the consumers in examples/ against it and
 # nothing else, and compares what they print; takes the headers through the ages of C and C++ with gcc and clang; packs
 # the tarball twice, in different folders, and compares its bytes.
 #
@@ -26,7 +26,7 @@ fail() {
     failures=$((failures + 1))
 }
 
-# run WHAT COMMAND...: the command must succeed; its last line must be the checksum.
+# checksum_of WHAT COMMAND...: the command must succeed; its last line must be the checksum.
 checksum_of() {
     local what=$1 text
     shift
@@ -38,23 +38,22 @@ checksum_of() {
     fi
 }
 
-say "two fresh clones, two folders, two builds: the same tarball"
-for copy in first second/deeper; do
-    git clone --quiet --no-hardlinks "$root" "$work/$copy/source"
-    CARGO_TARGET_DIR=$work/$copy/target "$work/$copy/source/scripts/tarball.sh" "$work/$copy/out"
-done
-tarball=$(basename "$work"/first/out/*.tar.gz)
-cmp "$work/first/out/$tarball" "$work/second/deeper/out/$tarball" || fail "the tarballs differ"
+# pack NAME: a fresh clone in a folder of its own, and the tarball of it.
+pack() {
+    git clone --quiet --no-hardlinks "$root" "$work/$1/source"
+    CARGO_TARGET_DIR=$work/$1/target "$work/$1/source/scripts/tarball.sh" "$work/$1/out"
+}
 
-say "installed into an empty prefix"
-# The first clone's build again; the second clone is gone before anything is compiled against the prefix.
+say "a fresh clone, packed, and installed into an empty prefix"
+pack first
+tarball=$(basename "$work"/first/out/*.tar.gz)
 CARGO_TARGET_DIR=$work/first/target "$work/first/source/scripts/install.sh" --prefix "$work/prefix"
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$work/first/source/Cargo.toml" | head -n 1)
 consumers=$work/consumers
 cp -r "$work/first/source/examples" "$consumers"
-cp "$work/first/source/Cargo.toml" "$work/Cargo.toml"
-rm -rf "$work/first/source" "$work/first/target" "$work/second/deeper/source" "$work/second/deeper/target"
-find "$work/prefix" -mindepth 1 -printf '%P%l\n' | sed 's/\(libgguffuse[^l]*\)libgguffuse/\1 -> libgguffuse/' | sort
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$work/Cargo.toml" | head -n 1)
+# Nothing but the prefix is left to compile against.
+rm -rf "$work/first/source" "$work/first/target"
+(cd "$work/prefix" && find . ! -type d -printf '%P %l\n' | sort)
 [[ -f $work/prefix/lib/libgguffuse.so.$version ]] || fail "no shared library with the version in its name"
 
 say "what the libraries export"
@@ -123,6 +122,10 @@ say "every level of this machine"
 for level in scalar avx2 avx512vnni; do
     checksum_of "capped at $level" env "GGUFFUSE_MAX_ISA=$level" "$consumers/install-pkgconfig/checksum"
 done
+
+say "another clone in another folder: the same tarball"
+pack second/deeper
+cmp "$work/first/out/$tarball" "$work/second/deeper/out/$tarball" || fail "the tarballs differ"
 
 if ((failures)); then
     printf '%d checks failed\n' "$failures" >&2

@@ -35,10 +35,14 @@ done
 [[ -z $destdir || $destdir == /* ]] || destdir=$PWD/$destdir
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# cargo itself says where it builds, whatever the environment or a configuration file sets.
-target=$(cargo metadata --locked --no-deps --format-version 1 | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')
+# cargo itself says where it builds, whatever the environment or a configuration file sets. A folder of its own there: other
+# flags than those of `cargo build` would make that one build all again.
+target=$(cargo metadata --locked --no-deps --format-version 1 | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')/install
+# Messages of panics hold paths: where this checkout and Cargo's files lie must not be among them, or no two folders would
+# make the same bytes.
+flags="${RUSTFLAGS:-} --remap-path-prefix=$(pwd -P)=/gguffuse --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-cargo build --locked --release --lib --package gguffuse
+RUSTFLAGS=$flags cargo build --locked --release --lib --package gguffuse --target-dir "$target"
 
 abi=$(sed -n 's/^#define GGUFFUSE_ABI_VERSION //p' include/gguffuse.h)
 lib=$destdir$prefix/$libdir

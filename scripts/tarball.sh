@@ -9,11 +9,6 @@ mkdir -p "$1"
 output=$(cd "$1" && pwd -P)
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Where this checkout and Cargo's files lie would be in the messages of panics.
-export CARGO_ENCODED_RUSTFLAGS
-separator=$'\x1f'
-CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$(pwd -P)=/gguffuse${separator}--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/tarball
 export LC_ALL=C TZ=UTC
 umask 022
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
