@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # From a fresh clone to programs of users: installs into an empty prefix, builds the consumers in examples/ against it and
 # nothing else, and compares what they print; takes the headers through the ages of C and C++ with gcc and clang; packs
-# the tarball twice, in different folders, and compares its bytes.
+# the tarball twice, in different folders, and compares its bytes. Makes the C reference.
 #
-# Needs Rust, git, gcc, clang, cmake, make, pkg-config. It takes the last commit: what isn't committed isn't tested.
+# Needs Rust, git, gcc, clang, cmake, doxygen, make, pkg-config; has cargo-c do the same if it is there. It takes the last commit: what isn't committed isn't tested.
 #
 #     scripts/check_install.sh [DIR]     DIR is emptied and keeps the traces; a temporary one without it
 set -euo pipefail
@@ -44,6 +44,24 @@ pack() {
     CARGO_TARGET_DIR=$work/$1/target "$work/$1/source/scripts/tarball.sh" "$work/$1/out"
 }
 
+# What cargo-c installs works as what install.sh installs: the same names, the same SONAME, both ways to find it.
+check_cargo_c() {
+    local file
+    for file in include/gguffuse.h include/gguffuse.hpp lib/libgguffuse.so lib/libgguffuse.so.0 "lib/libgguffuse.so.$version" \
+        lib/libgguffuse.a lib/pkgconfig/gguffuse.pc share/cmake/gguffuse/gguffuse-config.cmake; do
+        [[ -e $1/$file ]] || fail "cargo-c installed no $file"
+    done
+    readelf -d "$1/lib/libgguffuse.so" | grep 'SONAME.*\[libgguffuse\.so\.0\]' >/dev/null || fail "the SONAME with cargo-c"
+    make --silent -C "$consumers/install-pkgconfig" clean
+    make --silent -C "$consumers/install-pkgconfig" PREFIX="$1"
+    checksum_of "cargo-c, make: checksum" "$consumers/install-pkgconfig/checksum"
+    checksum_of "cargo-c, make: checksum-static" "$consumers/install-pkgconfig/checksum-static"
+    cmake -S "$consumers/install-cmake" -B "$work/cmake-cargo-c" -DCMAKE_PREFIX_PATH="$1" >"$work/cmake-cargo-c.log"
+    cmake --build "$work/cmake-cargo-c" >>"$work/cmake-cargo-c.log"
+    checksum_of "cargo-c, CMake: checksum" "$work/cmake-cargo-c/checksum"
+    checksum_of "cargo-c, CMake: checksum-static" "$work/cmake-cargo-c/checksum-static"
+}
+
 say "a fresh clone, packed, and installed into an empty prefix"
 pack first
 tarball=$(basename "$work"/first/out/*.tar.gz)
@@ -51,6 +69,19 @@ CARGO_TARGET_DIR=$work/first/target "$work/first/source/scripts/install.sh" --pr
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$work/first/source/Cargo.toml" | head -n 1)
 consumers=$work/consumers
 cp -r "$work/first/source/examples" "$consumers"
+
+say "the reference"
+if (cd "$work/first/source" && mkdir -p target && doxygen docs/Doxyfile); then
+    cp -r "$work/first/source/target/doxygen/html" "$work/reference"
+    # A function of each kind: that it is documented, not only that nothing was warned of.
+    for name in gguffuse_file_open gguffuse_matmul_rows gguffuse_writer_set_array; do
+        grep -q "$name" "$work/reference/gguffuse_8h.html" || fail "the reference lacks $name"
+    done
+else
+    fail "doxygen has something to say about gguffuse.h"
+fi
+
+say "what is in the prefix"
 # Nothing but the prefix is left to compile against.
 rm -rf "$work/first/source" "$work/first/target"
 (cd "$work/prefix" && find . ! -type d -printf '%P %l\n' | sort)
@@ -59,7 +90,7 @@ rm -rf "$work/first/source" "$work/first/target"
 say "what the libraries export"
 unwanted=$(nm -D --defined-only "$work/prefix/lib/libgguffuse.so" | awk '$NF !~ /^gguffuse_/')
 [[ -z $unwanted ]] || fail "the shared library exports more than gguffuse_*: $unwanted"
-readelf -d "$work/prefix/lib/libgguffuse.so" | grep -q 'SONAME.*\[libgguffuse\.so\.0\]' || fail "the SONAME"
+readelf -d "$work/prefix/lib/libgguffuse.so" | grep 'SONAME.*\[libgguffuse\.so\.0\]' >/dev/null || fail "the SONAME"
 leaks=$(strings "$work/prefix/lib/libgguffuse.so" | grep -c -F "$work" || true)
 # Cargo.toml's profile has debug information, which install.sh takes out: no folder of this build is left.
 ((leaks == 0)) || fail "the shared library names the build's folder $leaks times"
@@ -105,10 +136,13 @@ for program in checksum checksum-static checksum++; do
     checksum_of "CMake: $program" "$work/cmake/$program"
 done
 # A version that is not there yet is refused.
-sed 's/find_package(gguffuse 0.1 REQUIRED)/find_package(gguffuse 0.999 REQUIRED)/' -i "$consumers/install-cmake/CMakeLists.txt"
-if cmake -S "$consumers/install-cmake" -B "$work/cmake-newer" -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/cmake-newer.log" 2>&1; then
+mkdir "$work/newer"
+sed 's/find_package(gguffuse 0.1 REQUIRED)/find_package(gguffuse 0.999 REQUIRED)/' \
+    "$consumers/install-cmake/CMakeLists.txt" >"$work/newer/CMakeLists.txt"
+if cmake -S "$work/newer" -B "$work/cmake-newer" -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/cmake-newer.log" 2>&1; then
     fail "CMake took this version for 0.999"
 fi
+grep -F 'compatible with requested version "0.999"' "$work/cmake-newer.log" >/dev/null || fail "CMake refused 0.999 for another reason"
 
 say "the tarball, unpacked elsewhere"
 mkdir "$work/elsewhere"
@@ -126,6 +160,14 @@ done
 say "another clone in another folder: the same tarball"
 pack second/deeper
 cmp "$work/first/out/$tarball" "$work/second/deeper/out/$tarball" || fail "the tarballs differ"
+
+# Compiling cargo-c takes longer than all of this: it is used where somebody has it.
+if command -v cargo-cinstall >/dev/null; then
+    say "cargo cinstall"
+    (cd "$work/second/deeper/source" && CARGO_TARGET_DIR=$work/second/deeper/target cargo cinstall --release --locked \
+        --prefix "$work/cargo-c" --libdir "$work/cargo-c/lib")
+    check_cargo_c "$work/cargo-c"
+fi
 
 if ((failures)); then
     printf '%d checks failed\n' "$failures" >&2
