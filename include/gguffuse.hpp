@@ -1,6 +1,6 @@
-/* gguffuse for C++17 and later: the functions of gguffuse.h with owners, views and errors. Header-only; link the library
- * as for C. What a call does, its units and its errors stand in gguffuse.h, under the name that each function here has in
- * its comment.
+/* gguffuse for C++17 and later: the functions of gguffuse.h with owners, views and errors. Header-only; link the
+ * library as for C. What a call does, its units and its errors stand in gguffuse.h, under the name that each function
+ * here has in its comment.
  *
  * - Errors: every function that can fail takes a std::error_code as an optional last argument. With it nothing is thrown
  *   (and the function is noexcept, unless it returns a container): the code is set, or cleared on success, and what is
@@ -106,7 +106,8 @@ public:
 
 /** The bytes of a vector, an array or a span. */
 template <class Container> span<const std::byte> bytes_of(const Container &container) noexcept {
-    return {reinterpret_cast<const std::byte *>(std::data(container)), std::size(container) * sizeof *std::data(container)};
+    return {reinterpret_cast<const std::byte *>(std::data(container)),
+            std::size(container) * sizeof *std::data(container)};
 }
 
 /* ---- how it is done ---- */
@@ -323,7 +324,8 @@ std::size_t row_size(std::uint32_t number, std::uint64_t k, Ec &...ec) noexcept(
 
 /** gguffuse_dequantize. */
 template <class... Ec, detail::codes<Ec...> = 0>
-void dequantize(std::uint32_t number, span<const std::byte> source, span<float> out, Ec &...ec) noexcept(sizeof...(Ec) != 0) {
+void dequantize(std::uint32_t number, span<const std::byte> source, span<float> out,
+                Ec &...ec) noexcept(sizeof...(Ec) != 0) {
     detail::report(gguffuse_dequantize(number, source.data(), source.size(), out.data(), out.size()), ec...);
 }
 
@@ -548,7 +550,8 @@ public:
     }
 
     /** get, with `fallback` where there is no such key. */
-    template <class T, class... Ec, detail::codes<Ec...> = 0> T get_or(std::string_view key, T fallback, Ec &...ec) const {
+    template <class T, class... Ec, detail::codes<Ec...> = 0>
+    T get_or(std::string_view key, T fallback, Ec &...ec) const {
         std::uint64_t index = 0;
         detail::outcome what = find_key(key, index);
         if (what.status == GGUFFUSE_OK) {
@@ -578,7 +581,7 @@ struct context_options {
     std::string_view max_isa;
 };
 
-/** Threads, precision and instruction set of products: gguffuse_context. In all of them y[m][n] = x[m][k] * W[n][k]^T. */
+/** Threads, precision and instruction set of products: gguffuse_context. Always y[m][n] = x[m][k] * W[n][k]^T. */
 class context : public detail::owner<gguffuse_context, gguffuse_context_free> {
     explicit context(gguffuse_context *handle) noexcept : owner(handle) {}
 
@@ -654,7 +657,8 @@ public:
 
     /** gguffuse_validate: the index of the first bad block, UINT64_MAX where all are well. */
     template <class... Ec, detail::codes<Ec...> = 0>
-    std::uint64_t validate(std::uint32_t number, span<const std::byte> data, Ec &...ec) const noexcept(sizeof...(Ec) != 0) {
+    std::uint64_t validate(std::uint32_t number, span<const std::byte> data,
+                           Ec &...ec) const noexcept(sizeof...(Ec) != 0) {
         std::uint64_t bad = 0;
         detail::report(gguffuse_validate(handle(), number, data.data(), data.size(), &bad), ec...);
         return bad;

@@ -36,7 +36,10 @@ fn every_function_is_wrapped() {
         functions += 1;
         let wrapped = header.contains(&format!("{name}("));
         let excused = NOT_WRAPPED.contains(&name);
-        assert!(wrapped || excused || name.ends_with("_close") || name.ends_with("_free"), "{name} isn't in gguffuse.hpp");
+        assert!(
+            wrapped || excused || name.ends_with("_close") || name.ends_with("_free"),
+            "{name} isn't in gguffuse.hpp"
+        );
         assert!(!(wrapped && excused), "{name} is in gguffuse.hpp: take it off the list");
     }
     assert!(functions >= 60, "{functions}");

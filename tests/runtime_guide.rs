@@ -26,7 +26,12 @@ fn the_guide_runs() {
     let program = directory.join("guide");
     let mut compile = compiler();
     compile.args(language("c11")).args(STRICT).arg("-I").arg(root.join("include")).args(&sources);
-    compile.args(["-x", "none"]).arg(library("libgguffuse.a")).arg("-o").arg(&program).args(["-lm", "-pthread", "-ldl"]);
+    compile
+        .args(["-x", "none"])
+        .arg(library("libgguffuse.a"))
+        .arg("-o")
+        .arg(&program)
+        .args(["-lm", "-pthread", "-ldl"]);
     run(&mut compile).unwrap_or_else(|reason| panic!("{reason}"));
     let output = run(Command::new(&program).arg(root.join("examples/checksum/checksum.gguf")));
     let output = output.unwrap_or_else(|reason| panic!("{reason}"));
