@@ -78,3 +78,18 @@ fn as_cpp17() {
 fn as_cpp20() {
     test("c++20");
 }
+
+#[test]
+fn the_code_of_the_install_guide_compiles() {
+    let directory = directory("install-guide");
+    let guide = std::fs::read_to_string(Path::new(ROOT).join("docs/install.md")).expect("docs/install.md");
+    let blocks: Vec<_> = guide.split("\n```cpp\n").skip(1).collect();
+    assert_eq!(blocks.len(), 1);
+    let source = directory.join("guide.cpp");
+    std::fs::write(&source, blocks[0].split_once("```\n").expect("the end of a block").0).expect("a source file");
+    for mut compile in compilers() {
+        compile.args(["-std=c++17", "-fsyntax-only"]).args(STRICT).arg("-I").arg(Path::new(ROOT).join("include"));
+        run(compile.arg(&source)).unwrap_or_else(|reason| panic!("{reason}"));
+    }
+    std::fs::remove_dir_all(directory).expect("removed");
+}
