@@ -17,6 +17,8 @@ else
     trap 'rm -rf "$work"' EXIT
 fi
 strict=(-Wall -Wextra -Wpedantic -Werror)
+# One commit for both clones, should another be made meanwhile.
+commit=$(git -C "$root" rev-parse HEAD)
 expected=$(cat "$root/examples/checksum/expected.txt")
 failures=0
 
@@ -40,7 +42,8 @@ checksum_of() {
 
 # pack NAME: a fresh clone in a folder of its own, and the tarball of it.
 pack() {
-    git clone --quiet --no-hardlinks "$root" "$work/$1/source"
+    git clone --quiet --no-hardlinks --no-checkout "$root" "$work/$1/source"
+    git -C "$work/$1/source" checkout --quiet --detach "$commit"
     CARGO_TARGET_DIR=$work/$1/target "$work/$1/source/scripts/tarball.sh" "$work/$1/out"
 }
 

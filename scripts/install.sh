@@ -40,9 +40,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=$(cargo metadata --locked --no-deps --format-version 1 | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')/install
 # Messages of panics hold paths: where this checkout and Cargo's files lie must not be among them, or no two folders would
 # make the same bytes.
-flags="${RUSTFLAGS:-} --remap-path-prefix=$(pwd -P)=/gguffuse --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+read -ra flags <<<"${RUSTFLAGS:-}"
+flags+=("--remap-path-prefix=$(pwd -P)=/gguffuse" "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo")
+export CARGO_ENCODED_RUSTFLAGS
+# Encoded, as folders may have spaces in their names.
+CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${flags[*]}")
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-RUSTFLAGS=$flags cargo build --locked --release --lib --package gguffuse --target-dir "$target"
+cargo build --locked --release --lib --package gguffuse --target-dir "$target"
 
 abi=$(sed -n 's/^#define GGUFFUSE_ABI_VERSION //p' include/gguffuse.h)
 lib=$destdir$prefix/$libdir
