@@ -47,6 +47,9 @@ static model make_model() {
     writer.set("i64", -(std::int64_t{1} << 60));
     writer.set("f32", 0.5f);
     writer.set("f64", 0.1);
+    writer.set("f64.large", -1e300);
+    writer.set("f64.infinite", -HUGE_VAL);
+    writer.set("f64.nan", static_cast<double>(NAN));
     writer.set("bool", true);
     writer.set_array("array.u16", std::vector<std::uint16_t>{1, 2, 65535});
     const bool truths[] = {true, false, true};
@@ -92,6 +95,9 @@ static int metadata(const model &made) {
     CHECK_THROWS(file.get<std::int8_t>("u8"), GGUFFUSE_ERROR_TYPE_MISMATCH);
     CHECK_THROWS(file.get<std::uint32_t>("i8"), GGUFFUSE_ERROR_TYPE_MISMATCH);
     CHECK_THROWS(file.get<float>("f64"), GGUFFUSE_ERROR_TYPE_MISMATCH);
+    CHECK_THROWS(file.get<float>("f64.large"), GGUFFUSE_ERROR_TYPE_MISMATCH);
+    CHECK(file.get<double>("f64.large") == -1e300 && file.get<float>("f64.infinite") == -HUGE_VALF);
+    CHECK(std::isnan(file.get<float>("f64.nan")));
     CHECK_THROWS(file.get<std::string_view>("u8"), GGUFFUSE_ERROR_TYPE_MISMATCH);
     CHECK_THROWS(file.get<std::vector<std::uint8_t>>("array.u16"), GGUFFUSE_ERROR_TYPE_MISMATCH);
     CHECK_THROWS(file.get<std::vector<int>>("array.strings"), GGUFFUSE_ERROR_TYPE_MISMATCH);
@@ -103,7 +109,7 @@ static int metadata(const model &made) {
             CHECK(file.get_at<std::vector<int>>(keys).size() == 3);
         }
     }
-    CHECK(keys == 19); /* 18 set, and general.alignment */
+    CHECK(keys == 22); /* 21 set, and general.alignment */
     CHECK_THROWS(file.key(keys), GGUFFUSE_ERROR_NOT_FOUND);
     CHECK_THROWS(file.value_type(keys), GGUFFUSE_ERROR_NOT_FOUND);
     CHECK_THROWS(file.get_at<int>(keys), GGUFFUSE_ERROR_NOT_FOUND);

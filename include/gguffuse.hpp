@@ -213,9 +213,15 @@ struct place {
 /** `wide` as a T, if it is one. */
 template <class T, class Wide> outcome narrow(outcome what, Wide wide, T &out) noexcept {
     if (what.status == GGUFFUSE_OK) {
-        const T value = static_cast<T>(wide);
-        // NaN is none of its equals.
-        if (static_cast<Wide>(value) != wide && wide == wide) {
+        bool fits = true;
+        if constexpr (std::is_floating_point_v<T>) {
+            // Finite doubles past the largest float have no defined conversion; infinities and NaN have.
+            const Wide magnitude = wide < 0 ? -wide : wide;
+            fits = !(magnitude > std::numeric_limits<T>::max()) || magnitude == std::numeric_limits<Wide>::infinity();
+        }
+        const T value = fits ? static_cast<T>(wide) : T{};
+        // NaN equals nothing, itself included.
+        if (!fits || (static_cast<Wide>(value) != wide && wide == wide)) {
             return {GGUFFUSE_ERROR_TYPE_MISMATCH, "a number doesn't fit into the type that was asked for"};
         }
         out = value;
