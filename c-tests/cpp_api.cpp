@@ -342,6 +342,45 @@ static int writing(const model &made, const std::string &directory) {
     return 0;
 }
 
+/* One packing for several products: the same bits as products with x itself. */
+static int shared_activations(const model &made) {
+    const std::size_t m = 3, gap_x = model::k + 8, gap_y = model::n + 3;
+    const auto file = gguffuse::file::open_memory(made.file);
+    const auto w = file.find("w");
+    const auto x = activations(m);
+    const auto context = gguffuse::context::make();
+    std::vector<float> y(m * model::n), wide_x(m * gap_x, 7.0f), wide_y(m * gap_y, -1.0f);
+    context.matmul(file, w, x, m, y);
+
+    auto packed = gguffuse::activations::make();
+    std::vector<float> by_tensor(y.size()), by_pointer(y.size()), by_rows(y.size());
+    CHECK_THROWS(context.matmul(file, w, packed, y), GGUFFUSE_ERROR_INVALID_ARGUMENT); /* nothing is packed */
+    context.pack(packed, x, m, model::k);
+    context.matmul(file, w, packed, by_tensor);
+    context.matmul(w.weights(), packed, by_pointer);
+    context.matmul_rows(w.weights(), 0, 7, packed, by_rows);
+    context.matmul_rows(w.weights(), 7, model::n, packed, by_rows);
+    CHECK(by_tensor == y && by_pointer == y && by_rows == y);
+
+    for (std::size_t i = 0; i < m; i++) {
+        std::memcpy(&wide_x[i * gap_x], &x[i * model::k], model::k * sizeof(float));
+    }
+    context.pack(packed, wide_x, m, model::k, gap_x);
+    context.matmul(file, w, packed, wide_y, {0, gap_y});
+    for (std::size_t i = 0; i < m; i++) {
+        CHECK(std::memcmp(&wide_y[i * gap_y], &y[i * model::n], model::n * sizeof(float)) == 0);
+    }
+    std::error_code code;
+    context.pack(packed, x, m + 1, model::k, code);
+    CHECK(code == GGUFFUSE_ERROR_BUFFER_TOO_SMALL);
+    gguffuse::activations moved(std::move(packed));
+    context.matmul(file, w, moved, by_tensor, code);
+    CHECK(!code && by_tensor == y);
+    context.matmul(file, w, packed, by_tensor, code); /* NOLINT: what is left is defined */
+    CHECK(code == GGUFFUSE_ERROR_INVALID_HANDLE);
+    return 0;
+}
+
 /* Eight threads share a file and a context, until one closes both under the others. */
 static int threads(const model &made) {
     const std::size_t m = 2;
@@ -397,6 +436,7 @@ int main(int argc, char **argv) {
     RUN(errors(made, argv[1]));
     RUN(owners(made));
     RUN(writing(made, argv[1]));
+    RUN(shared_activations(made));
     RUN(threads(made));
     return 0;
 }

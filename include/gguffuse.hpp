@@ -587,6 +587,21 @@ struct context_options {
     std::string_view max_isa;
 };
 
+/** Activations that are packed once for several products: gguffuse_activations. */
+class activations : public detail::owner<gguffuse_activations, gguffuse_activations_free> {
+    explicit activations(gguffuse_activations *handle) noexcept : owner(handle) {}
+
+public:
+    activations() noexcept = default;
+
+    /** gguffuse_activations_new. */
+    template <class... Ec, detail::codes<Ec...> = 0> static activations make(Ec &...ec) noexcept(sizeof...(Ec) != 0) {
+        gguffuse_activations *handle = nullptr;
+        detail::report(gguffuse_activations_new(&handle), ec...);
+        return activations(handle);
+    }
+};
+
 /** Threads, precision and instruction set of products: gguffuse_context. Always y[m][n] = x[m][k] * W[n][k]^T. */
 class context : public detail::owner<gguffuse_context, gguffuse_context_free> {
     explicit context(gguffuse_context *handle) noexcept : owner(handle) {}
@@ -659,6 +674,59 @@ public:
     void matmul_rows(const weights &w, std::size_t n_begin, std::size_t n_end, span<const float> x, std::size_t m,
                      span<float> y, Ec &...ec) const noexcept(sizeof...(Ec) != 0) {
         matmul_rows(w, n_begin, n_end, x, m, y, strides{}, ec...);
+    }
+
+    /** gguffuse_activations_pack: x[m][k], with rows `x_stride` floats apart, 0 for rows without gaps. */
+    template <class... Ec, detail::codes<Ec...> = 0>
+    void pack(activations &into, span<const float> x, std::size_t m, std::size_t k, std::size_t x_stride,
+              Ec &...ec) const noexcept(sizeof...(Ec) != 0) {
+        detail::report(gguffuse_activations_pack(handle(), into.handle(), x.data(), x.size(), x_stride, m, k), ec...);
+    }
+    template <class... Ec, detail::codes<Ec...> = 0>
+    void pack(activations &into, span<const float> x, std::size_t m, std::size_t k,
+              Ec &...ec) const noexcept(sizeof...(Ec) != 0) {
+        pack(into, x, m, k, std::size_t{0}, ec...);
+    }
+
+    /** gguffuse_activations_matmul_tensor: the file may be closed by another thread meanwhile. */
+    template <class... Ec, detail::codes<Ec...> = 0>
+    void matmul(const file &from, const tensor &w, const activations &x, span<float> y, strides gaps,
+                Ec &...ec) const noexcept(sizeof...(Ec) != 0) {
+        detail::report(gguffuse_activations_matmul_tensor(handle(), x.handle(), from.handle(), w.index, y.data(),
+                                                          y.size(), gaps.y),
+                       ec...);
+    }
+    template <class... Ec, detail::codes<Ec...> = 0>
+    void matmul(const file &from, const tensor &w, const activations &x, span<float> y,
+                Ec &...ec) const noexcept(sizeof...(Ec) != 0) {
+        matmul(from, w, x, y, strides{}, ec...);
+    }
+
+    /** gguffuse_activations_matmul. */
+    template <class... Ec, detail::codes<Ec...> = 0>
+    void matmul(const weights &w, const activations &x, span<float> y, strides gaps,
+                Ec &...ec) const noexcept(sizeof...(Ec) != 0) {
+        detail::report(gguffuse_activations_matmul(handle(), x.handle(), w.type, w.data.data(), w.data.size(), w.n, w.k,
+                                                   y.data(), y.size(), gaps.y),
+                       ec...);
+    }
+    template <class... Ec, detail::codes<Ec...> = 0>
+    void matmul(const weights &w, const activations &x, span<float> y, Ec &...ec) const noexcept(sizeof...(Ec) != 0) {
+        matmul(w, x, y, strides{}, ec...);
+    }
+
+    /** gguffuse_activations_matmul_rows: weight rows n_begin to n_end - 1, on the calling thread alone. */
+    template <class... Ec, detail::codes<Ec...> = 0>
+    void matmul_rows(const weights &w, std::size_t n_begin, std::size_t n_end, const activations &x, span<float> y,
+                     strides gaps, Ec &...ec) const noexcept(sizeof...(Ec) != 0) {
+        detail::report(gguffuse_activations_matmul_rows(handle(), x.handle(), w.type, w.data.data(), w.data.size(), w.n,
+                                                        w.k, n_begin, n_end, y.data(), y.size(), gaps.y),
+                       ec...);
+    }
+    template <class... Ec, detail::codes<Ec...> = 0>
+    void matmul_rows(const weights &w, std::size_t n_begin, std::size_t n_end, const activations &x, span<float> y,
+                     Ec &...ec) const noexcept(sizeof...(Ec) != 0) {
+        matmul_rows(w, n_begin, n_end, x, y, strides{}, ec...);
     }
 
     /** gguffuse_validate: the index of the first bad block, UINT64_MAX where all are well. */

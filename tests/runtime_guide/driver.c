@@ -28,6 +28,16 @@ gguffuse_status q_k_v(gguffuse_context *context, gguffuse_file *file, const uint
                       const float *x, size_t k, size_t m, float *qkv);
 int install_signal_stack(size_t room);
 
+struct feed_forward {
+    gguffuse_context *context;
+    gguffuse_activations *packed;
+    gguffuse_file *file;
+    uint64_t gate, up;
+};
+
+gguffuse_status gate_and_up(const struct feed_forward *f, const float *x, size_t m, size_t k, float *gate, float *up,
+                            size_t n);
+
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
         if (!(condition)) {                                                                                            \
@@ -60,6 +70,7 @@ int main(int argc, char **argv) {
     struct matrix w;
     struct product product;
     struct thread threads[THREADS];
+    struct feed_forward feed_forward;
     gguffuse_file *file = NULL;
     uint64_t same[3] = {0, 0, 0};
     size_t i, j;
@@ -102,6 +113,14 @@ int main(int argc, char **argv) {
             CHECK(memcmp(qkv + (i * 3 + j) * N, y + i * N, N * sizeof *y) == 0);
         }
     }
+
+    memset(&feed_forward, 0, sizeof feed_forward);
+    feed_forward.context = context;
+    feed_forward.file = file;
+    CHECK(gguffuse_activations_new(&feed_forward.packed) == GGUFFUSE_OK);
+    memset(by_threads, 0, sizeof by_threads);
+    CHECK(gate_and_up(&feed_forward, x, M, K, by_threads, qkv, N) == GGUFFUSE_OK);
+    CHECK(memcmp(by_threads, y, sizeof y) == 0 && memcmp(qkv, y, sizeof y) == 0);
     CHECK(load_matrix(argv[1], "nothing", &w) == GGUFFUSE_ERROR_NOT_FOUND);
     CHECK(load_matrix("nothing", "nothing", &w) == GGUFFUSE_ERROR_IO);
     return 0;
