@@ -69,6 +69,9 @@ say "a fresh clone, packed, and installed into an empty prefix"
 pack first
 tarball=$(basename "$work"/first/out/*.tar.gz)
 CARGO_TARGET_DIR=$work/first/target "$work/first/source/scripts/install.sh" --prefix "$work/prefix"
+# As a distribution's packager does it: another place than the one where it will live, and a libdir with the machine's name.
+libdir=lib/$(gcc -dumpmachine)
+CARGO_TARGET_DIR=$work/first/target "$work/first/source/scripts/install.sh" --destdir "$work/package" --prefix /usr --libdir "$libdir"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$work/first/source/Cargo.toml" | head -n 1)
 consumers=$work/consumers
 cp -r "$work/first/source/examples" "$consumers"
@@ -138,6 +141,14 @@ cmake --build "$work/cmake" >>"$work/cmake.log" || fail "cmake --build"
 for program in checksum checksum-static checksum++; do
     checksum_of "CMake: $program" "$work/cmake/$program"
 done
+cmake -S "$consumers/install-cmake" -B "$work/cmake-package" -DCMAKE_PREFIX_PATH="$work/package/usr" >"$work/cmake-package.log"
+cmake --build "$work/cmake-package" >>"$work/cmake-package.log" || fail "cmake --build with $libdir"
+checksum_of "CMake, $libdir" "$work/cmake-package/checksum"
+export PKG_CONFIG_PATH=$work/package/usr/$libdir/pkgconfig
+gcc -std=c99 "$consumers/checksum/checksum.c" $(pkg-config --cflags --libs gguffuse) "-Wl,-rpath,$work/package/usr/$libdir" \
+    -o "$work/packaged"
+unset PKG_CONFIG_PATH
+checksum_of "pkg-config, $libdir" "$work/packaged"
 # A version that is not there yet is refused.
 mkdir "$work/newer"
 sed 's/find_package(gguffuse 0.1 REQUIRED)/find_package(gguffuse 0.999 REQUIRED)/' \
