@@ -45,7 +45,8 @@ def rows(array: object, columns: int, what: str) -> tuple[Floats, int, int, int,
     if floats.ndim not in (1, 2) or floats.shape[-1] != columns:
         raise ShapeError(f"{what} has shape {floats.shape}, and ({columns},) or (m, {columns}) is needed")
     m = 1 if floats.ndim == 1 else floats.shape[0]
-    stride = floats.strides[0] if floats.ndim == 2 and m > 1 else 4 * columns
+    # A vector, a single row and an array of no elements have any stride that numpy likes.
+    stride = floats.strides[0] if floats.ndim == 2 and m > 1 and columns > 0 else 4 * columns
     if (columns > 1 and floats.strides[-1] != 4) or stride % 4 or stride < 4 * columns:
         raise ValueError(f"the elements of a row of {what} must lie side by side, and rows must not overlap; "
                          f"its strides are {floats.strides} bytes. numpy.ascontiguousarray makes a copy that is so")

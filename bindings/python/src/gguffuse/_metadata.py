@@ -38,7 +38,7 @@ class Metadata(Mapping[str, Any]):
         for index in range(len(self)):
             handle, text, length = self._file.handle, c_void_p(), c_size_t()
             library.metadata_key(handle.value, index, byref(text), byref(length))
-            yield _text(text, length)
+            yield _text(text.value, length.value)
 
     def __getitem__(self, key: str) -> Any:
         handle = self._file.handle
@@ -81,8 +81,8 @@ def _find(handle: Handle, key: str) -> tuple[int, ValueType]:
     return index.value, ValueType(kind.value)
 
 
-def _text(start: c_void_p, length: c_size_t) -> str:
-    return ctypes.string_at(start.value or 0, length.value).decode("utf-8", "surrogateescape")
+def _text(start: int | None, length: int) -> str:
+    return ctypes.string_at(start or 0, length).decode("utf-8", "surrogateescape")
 
 
 def _where(handle: Handle, index: int, path: Path) -> tuple[c_void_p, int, Any, int]:
@@ -94,7 +94,7 @@ def _value(handle: Handle, index: int, kind: ValueType, path: Path) -> Any:
     if kind == ValueType.STRING:
         text, length = c_void_p(), c_size_t()
         library.metadata_element_string(*where, byref(text), byref(length))
-        return _text(text, length)
+        return _text(text.value, length.value)
     if kind == ValueType.ARRAY:
         return _elements(handle, index, path)
     number: c_bool | c_double | c_int64 | c_uint64
@@ -117,6 +117,10 @@ def _array(handle: Handle, index: int, path: Path) -> tuple[ValueType, int]:
 
 def _elements(handle: Handle, index: int, path: Path) -> Any:
     kind, count = _array(handle, index, path)
+    if kind == ValueType.STRING:
+        starts, lengths = (c_void_p * count)(), (c_size_t * count)()
+        library.metadata_array_strings(*_where(handle, index, path), starts, lengths, count)
+        return [_text(start, length) for start, length in zip(starts, lengths, strict=True)]
     if kind not in NUMPY_OF_VALUE:
         return [_value(handle, index, kind, (*path, element)) for element in range(count)]
     data, size = c_void_p(), c_size_t()

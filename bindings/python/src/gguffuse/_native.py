@@ -73,6 +73,7 @@ FALLIBLE: dict[str, list[Any]] = {
     "metadata_type": [c_void_p, c_uint64, POINTER(c_uint32)],
     "metadata_array_info": [*WHERE, POINTER(c_uint32), POINTER(c_uint64)],
     "metadata_array_data": [*WHERE, POINTER(c_void_p), POINTER(c_size_t)],
+    "metadata_array_strings": [*WHERE, c_void_p, c_void_p, c_size_t],
     "metadata_element_u64": [*WHERE, POINTER(c_uint64)],
     "metadata_element_i64": [*WHERE, POINTER(c_int64)],
     "metadata_element_f64": [*WHERE, POINTER(c_double)],
