@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ class CrateVersion(MetadataHookInterface):
 
 
 class WithLibrary(BuildHookInterface[Any]):
+    folder: tempfile.TemporaryDirectory[str]
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["pure_python"] = False
@@ -38,13 +41,19 @@ class WithLibrary(BuildHookInterface[Any]):
             return  # GGUFFUSE_LIBRARY then names the library when the package is imported
         given = os.environ.get("GGUFFUSE_LIBRARY")
         library = Path(given) if given else self.build_library()
-        copy = Path(self.directory, FILE_NAME)
-        copy.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = tempfile.TemporaryDirectory()
+        copy = Path(self.folder.name, FILE_NAME)
         shutil.copyfile(library, copy)
         if strip := shutil.which("strip"):
             # Line tables are four fifths of the file.
             subprocess.run([strip, "--strip-unneeded" if sys.platform == "linux" else "-x", copy], check=True)
         build_data["force_include"][str(copy)] = f"gguffuse/{FILE_NAME}"
+        for name in ("LICENSE-APACHE", "LICENSE-MIT"):
+            build_data["extra_metadata"][str(Path(self.root, "../..", name))] = f"licenses/{name}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
 
     def build_library(self) -> Path:
         command = ["cargo", "build", "--release", "--lib", "--locked", "--message-format=json-render-diagnostics"]

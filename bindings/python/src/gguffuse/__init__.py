@@ -84,3 +84,9 @@ __all__ = [
     "type_info",
     "validate",
 ]
+
+# The names that users know, in tracebacks and help() too.
+for _name in __all__:
+    if isinstance(_value := globals()[_name], type):
+        _value.__module__ = __name__
+del _name, _value
