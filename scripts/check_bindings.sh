@@ -72,7 +72,7 @@ check_python() {
 }
 
 check_go() {
-    export GOPATH=$work/go/path GOCACHE=$work/go/cache GOFLAGS="-modcacherw -mod=readonly" GOTOOLCHAIN=local
+    export GOPATH=$work/go/path GOCACHE=$work/go/cache GOFLAGS=-modcacherw GOTOOLCHAIN=local
     export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
     (
         cd "$source/bindings/go"
@@ -85,8 +85,16 @@ check_go() {
         say "Go: without cgo; then with both, to have the race detector"
         CGO_ENABLED=0 go test -count=1 ./...
         LD_LIBRARY_PATH="" GGUFFUSE_LIBRARY=$prefix/lib/libgguffuse.so.0 go test -race -count=1 -tags gguffuse_purego ./...
-        CGO_ENABLED=1 go build -o "$work/go/checksum-cgo" ./examples/checksum
-        CGO_ENABLED=0 go build -o "$work/go/checksum-purego" ./examples/checksum
+        say "Go: a program in a module of its own"
+        mkdir -p "$work/go/consumer"
+        cp examples/checksum/main.go "$work/go/consumer"
+        cd "$work/go/consumer"
+        rm -f go.mod go.sum
+        go mod init consumer
+        go mod edit -require=gguffuse@v0.1.0 -replace="gguffuse=$source/bindings/go"
+        go mod tidy
+        CGO_ENABLED=1 go build -o "$work/go/checksum-cgo" .
+        CGO_ENABLED=0 go build -o "$work/go/checksum-purego" .
     )
     checksum "Go, cgo" "$work/go/checksum-cgo" "$file"
     checksum "Go, no cgo" "$work/go/checksum-purego" "$file"

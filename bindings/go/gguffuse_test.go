@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	gguffuse "github.com/gguffuse/gguffuse/bindings/go"
+	"gguffuse"
 )
 
 // The file of examples/checksum, whose README says what is in it.

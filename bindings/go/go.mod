@@ -1,4 +1,4 @@
-module github.com/gguffuse/gguffuse/bindings/go
+module gguffuse
 
 go 1.25.0
 

@@ -12,7 +12,7 @@ import (
 	"hash/fnv"
 	"os"
 
-	gguffuse "github.com/gguffuse/gguffuse/bindings/go"
+	"gguffuse"
 )
 
 func run() error {
