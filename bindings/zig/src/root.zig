@@ -511,12 +511,12 @@ pub const Activations = struct {
 
     /// Context.matmul with these activations.
     pub fn matmul(self: Activations, w: Weights, y: []f32, y_stride: usize) Error!void {
-        return check(c.gguffuse_activations_matmul(self.context.handle, self.handle, @intFromEnum(w.type), w.data.ptr, w.data.len, w.n, w.k, y.ptr, y.len, y_stride));
+        return check(c.gguffuse_activations_matmul(self.context.handle, self.handle, @backingInt(w.type), w.data.ptr, w.data.len, w.n, w.k, y.ptr, y.len, y_stride));
     }
 
     /// Context.matmulRows with these activations, which any number of threads may share.
     pub fn matmulRows(self: Activations, w: Weights, begin: usize, end: usize, y: []f32, y_stride: usize) Error!void {
-        return check(c.gguffuse_activations_matmul_rows(self.context.handle, self.handle, @intFromEnum(w.type), w.data.ptr, w.data.len, w.n, w.k, begin, end, y.ptr, y.len, y_stride));
+        return check(c.gguffuse_activations_matmul_rows(self.context.handle, self.handle, @backingInt(w.type), w.data.ptr, w.data.len, w.n, w.k, begin, end, y.ptr, y.len, y_stride));
     }
 };
 
