@@ -12,6 +12,7 @@ package gguffuse
 // Handles are numbers in Go: converted here, where that is no misuse of a pointer.
 static gguffuse_file *as_file(uintptr_t handle) { return (gguffuse_file *)handle; }
 static gguffuse_context *as_context(uintptr_t handle) { return (gguffuse_context *)handle; }
+static gguffuse_activations *as_activations(uintptr_t handle) { return (gguffuse_activations *)handle; }
 */
 import "C"
 
@@ -21,6 +22,10 @@ func open() error { return nil }
 
 func file(h handle) *C.gguffuse_file       { return C.as_file(C.uintptr_t(h)) }
 func context(h handle) *C.gguffuse_context { return C.as_context(C.uintptr_t(h)) }
+
+func packed(h handle) *C.gguffuse_activations {
+	return C.as_activations(C.uintptr_t(h))
+}
 
 func chars(text *byte) *C.char           { return (*C.char)(unsafe.Pointer(text)) }
 func text(out *unsafe.Pointer) **C.char  { return (**C.char)(unsafe.Pointer(out)) }
@@ -142,6 +147,29 @@ func cMatmulTensor(c, f handle, index uint64, a *activations) int32 {
 	return int32(C.gguffuse_matmul_tensor(context(c), file(f), C.uint64_t(index), floats(a.x), C.size_t(a.xLength), 0,
 		C.size_t(a.m), floats(a.y), C.size_t(a.yLength), 0))
 }
+func cActivationsNew(out *handle) int32 {
+	return int32(C.gguffuse_activations_new((**C.gguffuse_activations)(unsafe.Pointer(out))))
+}
+func cActivationsFree(p handle) int32 { return int32(C.gguffuse_activations_free(packed(p))) }
+func cActivationsPack(c, p handle, x *float32, length, m, k uintptr) int32 {
+	return int32(C.gguffuse_activations_pack(context(c), packed(p), floats(x), C.size_t(length), 0, C.size_t(m),
+		C.size_t(k)))
+}
+func cActivationsMatmul(c, p handle, typ uint32, w *byte, length, n, k uintptr, y *float32, yLength uintptr) int32 {
+	return int32(C.gguffuse_activations_matmul(context(c), packed(p), C.uint32_t(typ), bytesAt(w), C.size_t(length),
+		C.size_t(n), C.size_t(k), floats(y), C.size_t(yLength), 0))
+}
+func cActivationsMatmulRows(
+	c, p handle, typ uint32, w *byte, length, n, k, begin, end uintptr, y *float32, yLength uintptr,
+) int32 {
+	return int32(C.gguffuse_activations_matmul_rows(context(c), packed(p), C.uint32_t(typ), bytesAt(w), C.size_t(length),
+		C.size_t(n), C.size_t(k), C.size_t(begin), C.size_t(end), floats(y), C.size_t(yLength), 0))
+}
+func cActivationsMatmulTensor(c, p, f handle, index uint64, y *float32, yLength uintptr) int32 {
+	return int32(C.gguffuse_activations_matmul_tensor(context(c), packed(p), file(f), C.uint64_t(index), floats(y),
+		C.size_t(yLength), 0))
+}
+
 func cValidate(c handle, typ uint32, data *byte, length uintptr, bad *uint64) int32 {
 	return int32(C.gguffuse_validate(context(c), C.uint32_t(typ), bytesAt(data), C.size_t(length), numbers(bad)))
 }

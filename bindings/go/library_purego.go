@@ -53,6 +53,9 @@ var (
 	cValidate       func(handle, uint32, *byte, uintptr, *uint64) int32
 	cTensorValidate func(handle, handle, uint64, *uint64) int32
 
+	cActivationsNew  func(*handle) int32
+	cActivationsFree func(handle) int32
+
 	// x, its length, stride and rows; y, its length and stride, at the end of each.
 	matmul func(
 		handle, uint32, *byte, uintptr, uintptr, uintptr, *float32, uintptr, uintptr, uintptr, *float32, uintptr, uintptr,
@@ -64,7 +67,33 @@ var (
 	matmulTensor func(
 		handle, handle, uint64, *float32, uintptr, uintptr, uintptr, *float32, uintptr, uintptr,
 	) int32
+	activationsPack   func(handle, handle, *float32, uintptr, uintptr, uintptr, uintptr) int32
+	activationsMatmul func(
+		handle, handle, uint32, *byte, uintptr, uintptr, uintptr, *float32, uintptr, uintptr,
+	) int32
+	activationsMatmulRows func(
+		handle, handle, uint32, *byte, uintptr, uintptr, uintptr, uintptr, uintptr, *float32, uintptr, uintptr,
+	) int32
+	activationsMatmulTensor func(handle, handle, handle, uint64, *float32, uintptr, uintptr) int32
 )
+
+func cActivationsPack(c, p handle, x *float32, length, m, k uintptr) int32 {
+	return activationsPack(c, p, x, length, 0, m, k)
+}
+
+func cActivationsMatmul(c, p handle, typ uint32, w *byte, length, n, k uintptr, y *float32, yLength uintptr) int32 {
+	return activationsMatmul(c, p, typ, w, length, n, k, y, yLength, 0)
+}
+
+func cActivationsMatmulRows(
+	c, p handle, typ uint32, w *byte, length, n, k, begin, end uintptr, y *float32, yLength uintptr,
+) int32 {
+	return activationsMatmulRows(c, p, typ, w, length, n, k, begin, end, y, yLength, 0)
+}
+
+func cActivationsMatmulTensor(c, p, f handle, index uint64, y *float32, yLength uintptr) int32 {
+	return activationsMatmulTensor(c, p, f, index, y, yLength, 0)
+}
 
 func cMatmul(c handle, typ uint32, w *byte, length, n, k uintptr, a *activations) int32 {
 	return matmul(c, typ, w, length, n, k, a.x, a.xLength, 0, a.m, a.y, a.yLength, 0)
@@ -90,7 +119,10 @@ var functions = map[string]any{
 	"type_info": &cTypeInfo, "row_size": &cRowSize, "dequantize": &cDequantize, "quantize_with": &cQuantizeWith,
 	"context_new": &cContextNew, "context_free": &cContextFree, "context_isa": &cContextISA,
 	"matmul": &matmul, "matmul_rows": &matmulRows, "matmul_tensor": &matmulTensor,
-	"validate": &cValidate, "tensor_validate": &cTensorValidate,
+	"activations_new": &cActivationsNew, "activations_free": &cActivationsFree, "activations_pack": &activationsPack,
+	"activations_matmul": &activationsMatmul, "activations_matmul_rows": &activationsMatmulRows,
+	"activations_matmul_tensor": &activationsMatmulTensor,
+	"validate":                  &cValidate, "tensor_validate": &cTensorValidate,
 }
 
 // places are where the library is looked for, in this order: the file that GGUFFUSE_LIBRARY names, and nowhere else if

@@ -2,6 +2,7 @@
 
 pub const File = opaque {};
 pub const Context = opaque {};
+pub const Activations = opaque {};
 
 pub const OpenOptions = extern struct {
     struct_size: usize = @sizeOf(OpenOptions),
@@ -87,5 +88,11 @@ pub extern fn gguffuse_context_isa(context: *Context) ?[*:0]const u8;
 pub extern fn gguffuse_matmul(context: *Context, type: u32, w: [*]const u8, w_bytes: usize, n: usize, k: usize, x: [*]const f32, x_length: usize, x_stride: usize, m: usize, y: [*]f32, y_length: usize, y_stride: usize) Status;
 pub extern fn gguffuse_matmul_rows(context: *Context, type: u32, w: [*]const u8, w_bytes: usize, n: usize, k: usize, n_begin: usize, n_end: usize, x: [*]const f32, x_length: usize, x_stride: usize, m: usize, y: [*]f32, y_length: usize, y_stride: usize) Status;
 pub extern fn gguffuse_matmul_tensor(context: *Context, file: *File, tensor: u64, x: [*]const f32, x_length: usize, x_stride: usize, m: usize, y: [*]f32, y_length: usize, y_stride: usize) Status;
+pub extern fn gguffuse_activations_new(out: *?*Activations) Status;
+pub extern fn gguffuse_activations_free(activations: ?*Activations) Status;
+pub extern fn gguffuse_activations_pack(context: *Context, activations: *Activations, x: [*]const f32, x_length: usize, x_stride: usize, m: usize, k: usize) Status;
+pub extern fn gguffuse_activations_matmul(context: *Context, activations: *Activations, type: u32, w: [*]const u8, w_bytes: usize, n: usize, k: usize, y: [*]f32, y_length: usize, y_stride: usize) Status;
+pub extern fn gguffuse_activations_matmul_rows(context: *Context, activations: *Activations, type: u32, w: [*]const u8, w_bytes: usize, n: usize, k: usize, n_begin: usize, n_end: usize, y: [*]f32, y_length: usize, y_stride: usize) Status;
+pub extern fn gguffuse_activations_matmul_tensor(context: *Context, activations: *Activations, file: *File, tensor: u64, y: [*]f32, y_length: usize, y_stride: usize) Status;
 pub extern fn gguffuse_validate(context: *Context, type: u32, data: [*]const u8, bytes: usize, bad_block: *u64) Status;
 pub extern fn gguffuse_tensor_validate(context: *Context, file: *File, tensor: u64, bad_block: *u64) Status;

@@ -479,6 +479,47 @@ pub const Context = struct {
     }
 };
 
+/// x in the form that products read: packed once, multiplied with any number of weights of the same k, as those for q, k and
+/// v, or gate and up. Any number of threads may multiply with one at once; packing another x meanwhile is error.Busy.
+/// `y_stride`, in elements, is from one row of y to the next; 0: side by side.
+pub const Activations = struct {
+    handle: *c.Activations,
+    /// Which packs, and in which the products are made.
+    context: Context,
+
+    /// With nothing packed yet.
+    pub fn init(context: Context) Error!Activations {
+        var handle: ?*c.Activations = null;
+        try check(c.gguffuse_activations_new(&handle));
+        return .{ .handle = handle.?, .context = context };
+    }
+
+    /// Calls of other threads that are using them finish.
+    pub fn deinit(self: Activations) void {
+        _ = c.gguffuse_activations_free(self.handle); // as for File.close
+    }
+
+    /// Packs rows.m rows of k floats, in place of what was packed before. x is copied.
+    pub fn pack(self: Activations, x: []const f32, k: usize, rows: Rows) Error!void {
+        return check(c.gguffuse_activations_pack(self.context.handle, self.handle, x.ptr, x.len, rows.x_stride, rows.m, k));
+    }
+
+    /// Context.matmulTensor with these activations; the same bits.
+    pub fn matmulTensor(self: Activations, w: Tensor, y: []f32, y_stride: usize) Error!void {
+        return check(c.gguffuse_activations_matmul_tensor(self.context.handle, self.handle, w.file.handle, w.index, y.ptr, y.len, y_stride));
+    }
+
+    /// Context.matmul with these activations.
+    pub fn matmul(self: Activations, w: Weights, y: []f32, y_stride: usize) Error!void {
+        return check(c.gguffuse_activations_matmul(self.context.handle, self.handle, @backingInt(w.type), w.data.ptr, w.data.len, w.n, w.k, y.ptr, y.len, y_stride));
+    }
+
+    /// Context.matmulRows with these activations, which any number of threads may share.
+    pub fn matmulRows(self: Activations, w: Weights, begin: usize, end: usize, y: []f32, y_stride: usize) Error!void {
+        return check(c.gguffuse_activations_matmul_rows(self.context.handle, self.handle, @backingInt(w.type), w.data.ptr, w.data.len, w.n, w.k, begin, end, y.ptr, y.len, y_stride));
+    }
+};
+
 /// Makes f32 of whole blocks.
 pub fn dequantize(kind: Type, data: []const u8, out: []f32) Error!void {
     return check(c.gguffuse_dequantize(@backingInt(kind), data.ptr, data.len, out.ptr, out.len));

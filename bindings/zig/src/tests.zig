@@ -294,6 +294,54 @@ test "eight threads" {
     for (failed) |one| try expect(!one);
 }
 
+fn packedWork(packed_x: gguffuse.Activations, w: gguffuse.Tensor, expected: *const [3 * 64]f32, failed: *bool) void {
+    failed.* = true;
+    for (0..50) |_| {
+        var y: [3 * 64]f32 = undefined;
+        packed_x.matmulTensor(w, &y, 0) catch return;
+        if (!std.mem.eql(f32, &y, expected)) return;
+    }
+    failed.* = false;
+}
+
+test "packed activations" {
+    const file = try gguffuse.File.openMemory(raw, .{});
+    defer file.close();
+    const w = try file.tensor(weights_name);
+    for ([_]gguffuse.Precision{ .exact, .high, .fast }) |precision| {
+        const context = try gguffuse.Context.init(.{ .precision = precision });
+        defer context.deinit();
+        var x: [3 * 256]f32 = undefined;
+        activations(&x);
+        var expected: [3 * 64]f32 = undefined;
+        try context.matmulTensor(w, &x, &expected, .{ .m = 3 });
+        const packed_x = try gguffuse.Activations.init(context);
+        var y: [3 * 64]f32 = @splat(7);
+        try expectError(error.InvalidArgument, packed_x.matmulTensor(w, &y, 0));
+        try packed_x.pack(&x, 256, .{ .m = 3 });
+        var failed: [threads]bool = @splat(true);
+        var running: [threads]std.Thread = undefined;
+        for (&running, &failed) |*thread, *one| {
+            thread.* = try std.Thread.spawn(.{}, packedWork, .{ packed_x, w, &expected, one });
+        }
+        for (running) |thread| thread.join();
+        for (failed) |one| try expect(!one);
+        const weights: gguffuse.Weights = .{ .type = w.type, .data = w.data, .n = 64, .k = 256 };
+        try packed_x.matmul(weights, &y, 0);
+        try expectEqual(expected, y);
+        y = @splat(7);
+        for (0..4) |part| try packed_x.matmulRows(weights, part * 16, part * 16 + 16, &y, 0);
+        try expectEqual(expected, y);
+        try expectError(error.Shape, packed_x.pack(&x, 0, .{}));
+        try expectError(error.BufferTooSmall, packed_x.pack(&x, 256, .{ .m = 4 }));
+        try packed_x.pack(&x, 32, .{});
+        try expectError(error.Shape, packed_x.matmulTensor(w, &y, 0));
+        packed_x.deinit();
+        packed_x.deinit();
+        try expectError(error.InvalidHandle, packed_x.matmulTensor(w, &y, 0));
+    }
+}
+
 fn closing(context: gguffuse.Context, file: gguffuse.File, wrong: *bool) void {
     wrong.* = true;
     var x: [256]f32 = undefined;

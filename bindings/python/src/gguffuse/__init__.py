@@ -9,6 +9,7 @@ numpy arrays go in and out without copies. Every call of the library releases th
 number of threads.
 """
 
+from ._activations import Activations
 from ._blocks import dequantize, matmul, quantize, validate
 from ._context import Context, isa_levels
 from ._errors import (
@@ -44,6 +45,7 @@ from ._writer import Writer
 __version__: str = _library.version_string().decode()
 
 __all__ = [
+    "Activations",
     "AliasingError",
     "BadFormatError",
     "BufferTooSmallError",

@@ -57,14 +57,21 @@ def rows(array: object, columns: int, what: str) -> tuple[Floats, int, int, int,
 def product(x: object, k: int, n: int, out: Floats | None) -> tuple[Floats, list[int]]:
     """Where the product goes, and the arguments of the C functions about x and y."""
     floats, x_address, x_length, x_stride, m = rows(x, k, "x")
+    out, y = result((n,) if floats.ndim == 1 else (m, n), out)
+    return out, [x_address, x_length, x_stride, m, *y]
+
+
+def result(shape: tuple[int, ...], out: Floats | None) -> tuple[Floats, list[int]]:
+    """Where a product of that shape goes, `out` if there is one, and the arguments of the C functions about y."""
+    m = 1 if len(shape) == 1 else shape[0]
     if out is None:
-        out = np.empty((n,) if floats.ndim == 1 else (m, n), np.float32)
-    y, y_address, y_length, y_stride, y_rows = rows(out, n, "out")
+        out = np.empty(shape, np.float32)
+    y, y_address, y_length, y_stride, y_rows = rows(out, shape[-1], "out")
     if y_rows != m:
         raise ShapeError(f"out has {y_rows} rows, and x {m}")
     if not y.flags.writeable:
         raise ValueError("out is read-only")
-    return out, [x_address, x_length, x_stride, m, y_address, y_length, y_stride]
+    return out, [y_address, y_length, y_stride]
 
 
 def contiguous_floats(array: object, what: str) -> Floats:

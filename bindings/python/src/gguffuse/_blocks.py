@@ -5,6 +5,7 @@ from ctypes import byref, c_uint64
 import numpy as np
 
 from . import _arrays
+from ._activations import Activations
 from ._arrays import Bytes, Floats
 from ._context import Context, default_context
 from ._errors import ShapeError
@@ -53,17 +54,24 @@ def validate(data: Bytes, kind: TypeLike, context: Context | None = None) -> int
 
 
 def matmul(
-    data: Bytes, kind: TypeLike, x: Floats, out: Floats | None = None, context: Context | None = None
+    data: Bytes, kind: TypeLike, x: Floats | Activations, out: Floats | None = None, context: Context | None = None
 ) -> Floats:
     """Tensor.matmul for weights of yours: `data` holds the blocks of type `kind`, the bytes of a row as its last axis.
 
     `gguffuse.matmul(experts.data[e], experts.type, x)` multiplies by one of the matrices in a tensor of three dimensions.
     """
-    weights, owner = _arrays.blocks(data, "data"), (context or default_context()).handle
+    weights = _arrays.blocks(data, "data")
     row_bytes = weights.shape[-1]
     if row_bytes == 0:
         raise ShapeError("the rows of data have no bytes")
     n, k = weights.size // row_bytes, _arrays.elements_in(kind, row_bytes)
+    w = (as_type(kind), _arrays.address(weights), weights.nbytes, n, k)
+    if isinstance(x, Activations):
+        owner, packed = (context or x.context).handle, x.handle
+        out, arguments = x.result(n, out)
+        library.activations_matmul(owner.value, packed.value, *w, *arguments)
+        return out
+    owner = (context or default_context()).handle
     out, arguments = _arrays.product(x, k, n, out)
-    library.matmul(owner.value, as_type(kind), _arrays.address(weights), weights.nbytes, n, k, *arguments)
+    library.matmul(owner.value, *w, *arguments)
     return out

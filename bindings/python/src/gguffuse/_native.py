@@ -86,6 +86,14 @@ FALLIBLE: dict[str, list[Any]] = {
     "context_new": [POINTER(ContextOptions), POINTER(c_void_p)],
     "matmul": [c_void_p, c_uint32, c_void_p, c_size_t, c_size_t, c_size_t, *ACTIVATIONS],
     "matmul_tensor": [c_void_p, c_void_p, c_uint64, *ACTIVATIONS],
+    "activations_new": [POINTER(c_void_p)],
+    # x, its length, stride and rows; k.
+    "activations_pack": [c_void_p, c_void_p, c_void_p, c_size_t, c_size_t, c_size_t, c_size_t],
+    # y, its length and stride, at the end of both.
+    "activations_matmul": [
+        c_void_p, c_void_p, c_uint32, c_void_p, c_size_t, c_size_t, c_size_t, c_void_p, c_size_t, c_size_t,
+    ],
+    "activations_matmul_tensor": [c_void_p, c_void_p, c_void_p, c_uint64, c_void_p, c_size_t, c_size_t],
     "validate": [c_void_p, c_uint32, c_void_p, c_size_t, POINTER(c_uint64)],
     "tensor_validate": [c_void_p, c_void_p, c_uint64, POINTER(c_uint64)],
     "writer_new": [POINTER(WriterOptions), POINTER(c_void_p)],
@@ -114,7 +122,7 @@ FALLIBLE: dict[str, list[Any]] = {
 TEXTS: dict[str, list[Any]] = {
     "version_string": [], "status_name": [c_int32], "context_isa": [c_void_p], "isa_name": [c_size_t],
 }
-FREES = ["file_close", "context_free", "writer_free"]
+FREES = ["file_close", "context_free", "activations_free", "writer_free"]
 
 
 class Library:

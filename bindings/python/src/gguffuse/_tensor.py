@@ -7,8 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _arrays
+from ._activations import Activations
 from ._arrays import Bytes, Floats
 from ._context import Context
+from ._errors import ShapeError
 from ._native import Handle, TensorInfo, library, sized
 from ._types import NUMPY_OF_TYPE, Type, type_info
 
@@ -73,19 +75,28 @@ class Tensor:
         del handle  # was held while its memory was read
         return out
 
-    def matmul(self, x: Floats, out: Floats | None = None, context: Context | None = None) -> Floats:
+    def matmul(self, x: Floats | Activations, out: Floats | None = None, context: Context | None = None) -> Floats:
         """`x @ W.T`: x is (m, k) or (k,), the result (m, n) or (n,), in `out` where that is given.
 
         Rows may lie apart, as in a slice of a wider array; the elements of one must lie side by side. Nothing is copied:
-        an x that is not so, or not float32, is refused.
+        an x that is not so, or not float32, is refused. Activations are multiplied in their own context.
         """
-        handle, owner = self._file.handle, (context or self._file.context).handle
+        handle = self._file.handle
+        if isinstance(x, Activations):
+            owner, packed = (context or x.context).handle, x.handle
+            out, arguments = x.result(self.n, out)
+            library.activations_matmul_tensor(owner.value, packed.value, handle.value, self._index, *arguments)
+            return out
+        owner = (context or self._file.context).handle
         out, arguments = _arrays.product(x, self.k, self.n, out)
         library.matmul_tensor(owner.value, handle.value, self._index, *arguments)
         return out
 
-    def __matmul__(self, x: Floats) -> Floats:
-        """`W @ x` as numpy has it: x is (k,) or (k, m). The columns of x are its activations: `W @ rows.T`."""
+    def __matmul__(self, x: Floats | Activations) -> Floats:
+        """`W @ x` as numpy has it: x is (k,) or (k, m). The columns of x are its activations: `W @ rows.T`. Activations of
+        m rows stand on the other side: `packed @ W.T`."""
+        if isinstance(x, Activations) and len(x.shape) > 1:
+            raise ShapeError(f"these are rows, of shape {x.shape}: multiply as in packed @ W.T")
         if isinstance(x, np.ndarray) and x.ndim == 2:
             return self.matmul(x.T).T
         return self.matmul(x)
@@ -123,6 +134,6 @@ class Transposed:
     def shape(self) -> tuple[int, ...]:
         return self.T.shape[::-1]
 
-    def __rmatmul__(self, x: Floats) -> Floats:
+    def __rmatmul__(self, x: Floats | Activations) -> Floats:
         return self.T.matmul(x)
 
