@@ -56,7 +56,8 @@ class WithLibrary(BuildHookInterface[Any]):
             self.folder.cleanup()
 
     def build_library(self) -> Path:
-        command = ["cargo", "build", "--release", "--lib", "--locked", "--message-format=json-render-diagnostics"]
+        command = ["cargo", "build", "--release", "--lib", "--package=gguffuse", "--locked"]
+        command.append("--message-format=json-render-diagnostics")
         run = subprocess.run(command, cwd=Path(self.root, "../.."), check=True, stdout=subprocess.PIPE, text=True)
         made = [file for line in run.stdout.splitlines() for file in json.loads(line).get("filenames", [])]
         return next(Path(file) for file in made if Path(file).name == FILE_NAME)
