@@ -127,7 +127,7 @@ check_zig() {
         cd "$source/bindings/zig"
         "$tools/bin/python" -m ziglang fmt --check .
         "$tools/bin/python" -m ziglang build test --summary all
-        "$tools/bin/python" -m ziglang build --prefix "$work/zig/out" -Doptimize=safe
+        "$tools/bin/python" -m ziglang build --prefix "$work/zig/out"
     )
     checksum "Zig" "$work/zig/out/bin/checksum" "$file"
 }
