@@ -60,6 +60,7 @@ static int not_a_file(gguffuse_file *file) {
     REFUSED(gguffuse_metadata_element_string(file, 0, NULL, 0, &text, &size));
     REFUSED(gguffuse_metadata_array_info(file, 0, NULL, 0, &u32, &u64));
     REFUSED(gguffuse_metadata_array_data(file, 0, NULL, 0, &data, &size));
+    REFUSED(gguffuse_metadata_array_strings(file, 0, NULL, 0, &text, &size, 1));
     REFUSED(gguffuse_matmul_tensor(context, file, 0, x, 512, 0, 1, y, 64, 0));
     CHECK_OK(gguffuse_context_free(context));
     return 0;

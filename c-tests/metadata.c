@@ -122,6 +122,36 @@ static int numbers(void) {
     return 0;
 }
 
+/* "word 0" to "word 299", at once and one by one; and what is refused leaves the buffers alone */
+static int all_strings(gguffuse_file *file, uint64_t index) {
+    static const char *texts[301];
+    static size_t lengths[301];
+    const char *text = NULL;
+    size_t length = 0, i;
+    uint64_t element;
+    texts[0] = texts[300] = "untouched";
+    lengths[0] = lengths[300] = 77;
+    CHECK_STATUS(gguffuse_metadata_array_strings(file, index, NULL, 0, texts, lengths, 299),
+                 GGUFFUSE_ERROR_BUFFER_TOO_SMALL);
+    CHECK_STATUS(gguffuse_metadata_array_strings(file, index, NULL, 0, texts, (size_t *)texts, 300),
+                 GGUFFUSE_ERROR_ALIASING);
+    CHECK_STATUS(gguffuse_metadata_array_strings(file, index, NULL, 0, texts, lengths, SIZE_MAX),
+                 GGUFFUSE_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(gguffuse_metadata_array_strings(file, index_of(file, "plain"), NULL, 0, texts, lengths, 301),
+                 GGUFFUSE_ERROR_TYPE_MISMATCH);
+    CHECK_STATUS(gguffuse_metadata_array_strings(file, UINT64_MAX, NULL, 0, texts, lengths, 301),
+                 GGUFFUSE_ERROR_NOT_FOUND);
+    CHECK(strcmp(texts[0], "untouched") == 0 && lengths[0] == 77);
+    CHECK_OK(gguffuse_metadata_array_strings(file, index, NULL, 0, texts, lengths, 301));
+    for (i = 0; i < 300; i++) {
+        element = i;
+        CHECK_OK(gguffuse_metadata_element_string(file, index, &element, 1, &text, &length));
+        CHECK(texts[i] == text && lengths[i] == length);
+    }
+    CHECK(strcmp(texts[300], "untouched") == 0 && lengths[300] == 77);
+    return 0;
+}
+
 static int strings(void) {
     static const char holes[] = "a\0b\0\0c"; /* and the NUL that C adds */
     builder b = new_builder();
@@ -177,6 +207,7 @@ static int strings(void) {
     length = 77;
     CHECK_STATUS(gguffuse_metadata_array_data(file, index, NULL, 0, &data, &length), GGUFFUSE_ERROR_TYPE_MISMATCH);
     CHECK(data == &index && length == 77);
+    CHECK(all_strings(file, index) == 0);
     /* a path into a string */
     element = 0;
     CHECK_STATUS(gguffuse_metadata_element_u64(file, index_of(file, "plain"), &element, 1, &u64),
@@ -197,7 +228,8 @@ static int arrays(void) {
     uint32_t type = 0;
     const void *data = NULL;
     size_t size = 0, length = 0;
-    const char *text = NULL;
+    const char *text = NULL, *texts[2];
+    size_t lengths[2];
 
     add_key(&b, "i16s", GGUFFUSE_METADATA_ARRAY);
     put_int(&b.metadata, GGUFFUSE_METADATA_INT16, 4);
@@ -305,6 +337,10 @@ static int arrays(void) {
     path[1] = 1;
     CHECK_OK(gguffuse_metadata_element_string(file, index, path, 2, &text, &length));
     CHECK(length == 2 && strcmp(text, "yz") == 0);
+    CHECK_OK(gguffuse_metadata_array_strings(file, index, path, 1, texts, lengths, 2));
+    CHECK(texts[1] == text && lengths[1] == 2);
+    CHECK_STATUS(gguffuse_metadata_array_strings(file, index, path, 0, texts, lengths, 2), GGUFFUSE_ERROR_TYPE_MISMATCH);
+    CHECK_STATUS(gguffuse_metadata_array_strings(file, index, path, 2, texts, lengths, 2), GGUFFUSE_ERROR_TYPE_MISMATCH);
     CHECK_OK(gguffuse_metadata_get_u64(file, "after", &u64));
     CHECK(u64 == 5);
     CHECK_STATUS(gguffuse_metadata_array_info(file, index_of(file, "after"), NULL, 0, &type, &count),

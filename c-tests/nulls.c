@@ -65,6 +65,9 @@ int main(void) {
     IS_NULL(gguffuse_metadata_array_data(file, 0, NULL, 1, &data, &size));
     IS_NULL(gguffuse_metadata_array_data(file, 0, NULL, 0, NULL, &size));
     IS_NULL(gguffuse_metadata_array_data(file, 0, NULL, 0, &data, NULL));
+    IS_NULL(gguffuse_metadata_array_strings(file, 0, NULL, 1, &text, &size, 1));
+    IS_NULL(gguffuse_metadata_array_strings(file, 0, NULL, 0, NULL, &size, 0));
+    IS_NULL(gguffuse_metadata_array_strings(file, 0, NULL, 0, &text, NULL, 0));
     IS_NULL(gguffuse_metadata_element_u64(file, entry, NULL, 1, &u64));
     IS_NULL(gguffuse_metadata_element_u64(file, entry, path, 1, NULL));
     IS_NULL(gguffuse_metadata_element_i64(file, entry, NULL, 1, &i64));

@@ -720,6 +720,22 @@ gguffuse_status gguffuse_metadata_array_data(struct gguffuse_file *file,
                                              size_t *bytes);
 
 /**
+ * All elements of an array of strings at once: their addresses to `strings`, their lengths in bytes to `lengths`, both of
+ * which have room for `capacity` elements; gguffuse_metadata_array_info tells how many are needed. Each string is as
+ * gguffuse_metadata_get_string gives it. A vocabulary takes one call, which goes over it once.
+ *
+ * Further errors: GGUFFUSE_ERROR_TYPE_MISMATCH for what isn't an array of strings, _BUFFER_TOO_SMALL, _ALIASING (`strings`
+ * and `lengths` overlap), _INVALID_ARGUMENT (a capacity that no memory has).
+ */
+gguffuse_status gguffuse_metadata_array_strings(struct gguffuse_file *file,
+                                                uint64_t index,
+                                                const uint64_t *path,
+                                                size_t path_length,
+                                                const char **strings,
+                                                size_t *lengths,
+                                                size_t capacity);
+
+/**
  * gguffuse_metadata_get_u64 for a value by index and path.
  */
 gguffuse_status gguffuse_metadata_element_u64(struct gguffuse_file *file,

@@ -7,8 +7,9 @@ use super::file::{gguffuse_file, lookup};
 use super::guard;
 use super::status::gguffuse_status;
 use crate::error::{Error, Result, error};
-use crate::gguf::{File, Str, Value};
+use crate::gguf::{File, Str, Value, ValueType};
 use std::ffi::{CStr, c_char, c_void};
+use std::mem::MaybeUninit;
 
 /// GGUF's numbers of the metadata value types. Functions give them as uint32_t.
 #[allow(dead_code)] // for C only
@@ -200,6 +201,51 @@ pub unsafe extern "C" fn gguffuse_metadata_array_data(
             })?;
             data.write(elements.as_ptr().cast());
             bytes.write(elements.len());
+            Ok(())
+        };
+        // SAFETY: as above.
+        unsafe { with_path(file, index, path, path_length, write) }
+    })
+}
+
+/// All elements of an array of strings at once: their addresses to `strings`, their lengths in bytes to `lengths`, both of
+/// which have room for `capacity` elements; gguffuse_metadata_array_info tells how many are needed. Each string is as
+/// gguffuse_metadata_get_string gives it. A vocabulary takes one call, which goes over it once.
+///
+/// Further errors: GGUFFUSE_ERROR_TYPE_MISMATCH for what isn't an array of strings, _BUFFER_TOO_SMALL, _ALIASING (`strings`
+/// and `lengths` overlap), _INVALID_ARGUMENT (a capacity that no memory has).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gguffuse_metadata_array_strings(
+    file: *mut gguffuse_file,
+    index: u64,
+    path: *const u64,
+    path_length: usize,
+    strings: *mut *const c_char,
+    lengths: *mut usize,
+    capacity: usize,
+) -> gguffuse_status {
+    guard(|| {
+        let write = |value: Value<'_>| {
+            let array = value.as_array()?;
+            // SAFETY: the caller's word for its pointers, which may be uninitialised memory.
+            let (strings, lengths) = unsafe {
+                let strings = arguments::slice_mut::<MaybeUninit<_>>(strings.cast(), capacity, "strings")?;
+                if arguments::overlap(strings, lengths, capacity) {
+                    return Err(Error::Aliasing("strings and lengths overlap"));
+                }
+                (strings, arguments::slice_mut::<MaybeUninit<_>>(lengths.cast(), capacity, "lengths")?)
+            };
+            if array.element_type() != ValueType::String {
+                return Err(error!(TypeMismatch, "the elements are of type {}", array.element_type().name()));
+            }
+            if array.len() > capacity as u64 {
+                return Err(error!(BufferTooSmall, "room for {capacity} strings, the array has {}", array.len()));
+            }
+            for ((value, string), length) in array.iter().zip(strings).zip(lengths) {
+                let bytes = value.as_bytes()?;
+                string.write(bytes.as_ptr().cast::<c_char>());
+                length.write(bytes.len());
+            }
             Ok(())
         };
         // SAFETY: as above.

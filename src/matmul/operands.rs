@@ -137,7 +137,7 @@ fn check_matrix(name: &str, rows: usize, columns: usize, stride: usize, length: 
     if stride < columns {
         return Err(error!(Shape, "{name}_stride is {stride}, less than a row of {columns}"));
     }
-    if rows == 0 {
+    if rows == 0 || columns == 0 {
         return Ok(stride);
     }
     let needed = (rows - 1).checked_mul(stride).and_then(|skipped| skipped.checked_add(columns));

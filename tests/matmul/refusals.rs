@@ -51,6 +51,8 @@ fn nothing_to_do_is_no_error() {
     let w = Weights { tensor_type: TensorType::Q4_K, n, k, data: &data };
     context.matmul(&w, &[], 0, 0, &mut [], 0).unwrap();
     context.matmul(&Weights { n: 0, data: &[], ..w }, &[1.0; 512], 0, 1, &mut [], 0).unwrap();
+    // Rows of no elements need no room, however many there are.
+    context.matmul(&Weights { n: 0, data: &[], ..w }, &[1.0; 3 * 512], 0, 3, &mut [], 0).unwrap();
 }
 
 #[test]

@@ -1,0 +1,178 @@
+//go:build cgo && !gguffuse_purego
+
+package gguffuse
+
+// The library, linked with cgo: pkg-config says where it is. Go's slices go in as they are: cgo keeps them where they are
+// during a call, and the library keeps nothing after it.
+
+/*
+#cgo pkg-config: gguffuse
+#include <gguffuse.h>
+
+// Handles are numbers in Go: converted here, where that is no misuse of a pointer.
+static gguffuse_file *as_file(uintptr_t handle) { return (gguffuse_file *)handle; }
+static gguffuse_context *as_context(uintptr_t handle) { return (gguffuse_context *)handle; }
+static gguffuse_activations *as_activations(uintptr_t handle) { return (gguffuse_activations *)handle; }
+*/
+import "C"
+
+import "unsafe"
+
+func open() error { return nil }
+
+func file(h handle) *C.gguffuse_file       { return C.as_file(C.uintptr_t(h)) }
+func context(h handle) *C.gguffuse_context { return C.as_context(C.uintptr_t(h)) }
+
+func packed(h handle) *C.gguffuse_activations {
+	return C.as_activations(C.uintptr_t(h))
+}
+
+func chars(text *byte) *C.char           { return (*C.char)(unsafe.Pointer(text)) }
+func text(out *unsafe.Pointer) **C.char  { return (**C.char)(unsafe.Pointer(out)) }
+func numbers(path *uint64) *C.uint64_t   { return (*C.uint64_t)(unsafe.Pointer(path)) }
+func size(out *uintptr) *C.size_t        { return (*C.size_t)(unsafe.Pointer(out)) }
+func floats(start *float32) *C.float     { return (*C.float)(unsafe.Pointer(start)) }
+func number32(out *uint32) *C.uint32_t   { return (*C.uint32_t)(unsafe.Pointer(out)) }
+func bytesAt(start *byte) unsafe.Pointer { return unsafe.Pointer(start) }
+func options(o *openOptions) *C.gguffuse_open_options {
+	return (*C.gguffuse_open_options)(unsafe.Pointer(o))
+}
+
+func cABIVersion() uint32                { return uint32(C.gguffuse_abi_version()) }
+func cVersionString() unsafe.Pointer     { return unsafe.Pointer(C.gguffuse_version_string()) }
+func cStatusName(s int32) unsafe.Pointer { return unsafe.Pointer(C.gguffuse_status_name(C.int32_t(s))) }
+func cISAName(index uintptr) unsafe.Pointer {
+	return unsafe.Pointer(C.gguffuse_isa_name(C.size_t(index)))
+}
+func cLastError(buffer *byte, capacity uintptr) uintptr {
+	return uintptr(C.gguffuse_last_error(chars(buffer), C.size_t(capacity)))
+}
+
+func cFileOpen(path *byte, o *openOptions, out *handle) int32 {
+	return int32(C.gguffuse_file_open(chars(path), options(o), (**C.gguffuse_file)(unsafe.Pointer(out))))
+}
+func cFileOpenMemory(data *byte, length uintptr, o *openOptions, out *handle) int32 {
+	return int32(C.gguffuse_file_open_memory(bytesAt(data), C.size_t(length), options(o),
+		(**C.gguffuse_file)(unsafe.Pointer(out))))
+}
+func cFileClose(f handle) int32 { return int32(C.gguffuse_file_close(file(f))) }
+func cFileInfo(f handle, out *fileInfo) int32 {
+	return int32(C.gguffuse_file_info(file(f), (*C.struct_gguffuse_file_info)(unsafe.Pointer(out))))
+}
+func cTensorFind(f handle, name *byte, index *uint64) int32 {
+	return int32(C.gguffuse_tensor_find(file(f), chars(name), numbers(index)))
+}
+func cTensorInfo(f handle, index uint64, out *tensorInfo) int32 {
+	return int32(C.gguffuse_tensor_info(file(f), C.uint64_t(index), (*C.struct_gguffuse_tensor_info)(unsafe.Pointer(out))))
+}
+
+func cMetadataFind(f handle, key *byte, index *uint64) int32 {
+	return int32(C.gguffuse_metadata_find(file(f), chars(key), numbers(index)))
+}
+func cMetadataKey(f handle, index uint64, key *unsafe.Pointer, length *uintptr) int32 {
+	return int32(C.gguffuse_metadata_key(file(f), C.uint64_t(index), text(key), size(length)))
+}
+func cMetadataType(f handle, index uint64, typ *uint32) int32 {
+	return int32(C.gguffuse_metadata_type(file(f), C.uint64_t(index), number32(typ)))
+}
+func cArrayInfo(f handle, index uint64, path *uint64, steps uintptr, typ *uint32, count *uint64) int32 {
+	return int32(C.gguffuse_metadata_array_info(file(f), C.uint64_t(index), numbers(path), C.size_t(steps), number32(typ),
+		numbers(count)))
+}
+func cArrayData(f handle, index uint64, path *uint64, steps uintptr, data *unsafe.Pointer, length *uintptr) int32 {
+	return int32(C.gguffuse_metadata_array_data(file(f), C.uint64_t(index), numbers(path), C.size_t(steps), data,
+		size(length)))
+}
+func cArrayStrings(
+	f handle, index uint64, path *uint64, steps uintptr, strings *unsafe.Pointer, lengths *uintptr, capacity uintptr,
+) int32 {
+	return int32(C.gguffuse_metadata_array_strings(file(f), C.uint64_t(index), numbers(path), C.size_t(steps),
+		text(strings), size(lengths), C.size_t(capacity)))
+}
+func cElementU64(f handle, index uint64, path *uint64, steps uintptr, out *uint64) int32 {
+	return int32(C.gguffuse_metadata_element_u64(file(f), C.uint64_t(index), numbers(path), C.size_t(steps), numbers(out)))
+}
+func cElementI64(f handle, index uint64, path *uint64, steps uintptr, out *int64) int32 {
+	return int32(C.gguffuse_metadata_element_i64(file(f), C.uint64_t(index), numbers(path), C.size_t(steps),
+		(*C.int64_t)(unsafe.Pointer(out))))
+}
+func cElementF64(f handle, index uint64, path *uint64, steps uintptr, out *float64) int32 {
+	return int32(C.gguffuse_metadata_element_f64(file(f), C.uint64_t(index), numbers(path), C.size_t(steps),
+		(*C.double)(unsafe.Pointer(out))))
+}
+func cElementBool(f handle, index uint64, path *uint64, steps uintptr, out *bool) int32 {
+	return int32(C.gguffuse_metadata_element_bool(file(f), C.uint64_t(index), numbers(path), C.size_t(steps),
+		(*C.bool)(unsafe.Pointer(out))))
+}
+func cElementString(f handle, index uint64, path *uint64, steps uintptr, out *unsafe.Pointer, length *uintptr) int32 {
+	return int32(C.gguffuse_metadata_element_string(file(f), C.uint64_t(index), numbers(path), C.size_t(steps), text(out),
+		size(length)))
+}
+
+func cTypeInfo(typ uint32, out *typeInfo) int32 {
+	return int32(C.gguffuse_type_info(C.uint32_t(typ), (*C.struct_gguffuse_type_info)(unsafe.Pointer(out))))
+}
+func cRowSize(typ uint32, k uint64, bytes *uintptr) int32 {
+	return int32(C.gguffuse_row_size(C.uint32_t(typ), C.uint64_t(k), size(bytes)))
+}
+func cDequantize(typ uint32, source unsafe.Pointer, length uintptr, out *float32, outLength uintptr) int32 {
+	return int32(C.gguffuse_dequantize(C.uint32_t(typ), source, C.size_t(length), floats(out), C.size_t(outLength)))
+}
+func cQuantizeWith(
+	c handle, typ uint32, source *float32, rows, k uintptr, importance *float32, out *byte, length uintptr,
+) int32 {
+	return int32(C.gguffuse_quantize_with(context(c), C.uint32_t(typ), floats(source), C.size_t(rows), C.size_t(k),
+		floats(importance), bytesAt(out), C.size_t(length)))
+}
+
+func cContextNew(o *contextOptions, out *handle) int32 {
+	return int32(C.gguffuse_context_new((*C.gguffuse_context_options)(unsafe.Pointer(o)),
+		(**C.gguffuse_context)(unsafe.Pointer(out))))
+}
+func cContextFree(c handle) int32 { return int32(C.gguffuse_context_free(context(c))) }
+func cContextISA(c handle) unsafe.Pointer {
+	return unsafe.Pointer(C.gguffuse_context_isa(context(c)))
+}
+
+func cMatmul(c handle, typ uint32, w *byte, length, n, k uintptr, a *activations) int32 {
+	return int32(C.gguffuse_matmul(context(c), C.uint32_t(typ), bytesAt(w), C.size_t(length), C.size_t(n), C.size_t(k),
+		floats(a.x), C.size_t(a.xLength), 0, C.size_t(a.m), floats(a.y), C.size_t(a.yLength), 0))
+}
+func cMatmulRows(c handle, typ uint32, w *byte, length, n, k, begin, end uintptr, a *activations) int32 {
+	return int32(C.gguffuse_matmul_rows(context(c), C.uint32_t(typ), bytesAt(w), C.size_t(length), C.size_t(n), C.size_t(k),
+		C.size_t(begin), C.size_t(end), floats(a.x), C.size_t(a.xLength), 0, C.size_t(a.m), floats(a.y),
+		C.size_t(a.yLength), 0))
+}
+func cMatmulTensor(c, f handle, index uint64, a *activations) int32 {
+	return int32(C.gguffuse_matmul_tensor(context(c), file(f), C.uint64_t(index), floats(a.x), C.size_t(a.xLength), 0,
+		C.size_t(a.m), floats(a.y), C.size_t(a.yLength), 0))
+}
+func cActivationsNew(out *handle) int32 {
+	return int32(C.gguffuse_activations_new((**C.gguffuse_activations)(unsafe.Pointer(out))))
+}
+func cActivationsFree(p handle) int32 { return int32(C.gguffuse_activations_free(packed(p))) }
+func cActivationsPack(c, p handle, x *float32, length, m, k uintptr) int32 {
+	return int32(C.gguffuse_activations_pack(context(c), packed(p), floats(x), C.size_t(length), 0, C.size_t(m),
+		C.size_t(k)))
+}
+func cActivationsMatmul(c, p handle, typ uint32, w *byte, length, n, k uintptr, y *float32, yLength uintptr) int32 {
+	return int32(C.gguffuse_activations_matmul(context(c), packed(p), C.uint32_t(typ), bytesAt(w), C.size_t(length),
+		C.size_t(n), C.size_t(k), floats(y), C.size_t(yLength), 0))
+}
+func cActivationsMatmulRows(
+	c, p handle, typ uint32, w *byte, length, n, k, begin, end uintptr, y *float32, yLength uintptr,
+) int32 {
+	return int32(C.gguffuse_activations_matmul_rows(context(c), packed(p), C.uint32_t(typ), bytesAt(w), C.size_t(length),
+		C.size_t(n), C.size_t(k), C.size_t(begin), C.size_t(end), floats(y), C.size_t(yLength), 0))
+}
+func cActivationsMatmulTensor(c, p, f handle, index uint64, y *float32, yLength uintptr) int32 {
+	return int32(C.gguffuse_activations_matmul_tensor(context(c), packed(p), file(f), C.uint64_t(index), floats(y),
+		C.size_t(yLength), 0))
+}
+
+func cValidate(c handle, typ uint32, data *byte, length uintptr, bad *uint64) int32 {
+	return int32(C.gguffuse_validate(context(c), C.uint32_t(typ), bytesAt(data), C.size_t(length), numbers(bad)))
+}
+func cTensorValidate(c, f handle, index uint64, bad *uint64) int32 {
+	return int32(C.gguffuse_tensor_validate(context(c), file(f), C.uint64_t(index), numbers(bad)))
+}
