@@ -14,16 +14,27 @@
     clippy::arithmetic_side_effects
 )]
 
+// Whatever a file says is read without unsafe code: only `source` has any, for mappings and memory.
+#[forbid(unsafe_code)]
 mod copy;
+#[forbid(unsafe_code)]
 mod cursor;
+#[forbid(unsafe_code)]
 mod encode;
+#[forbid(unsafe_code)]
 mod metadata;
+#[forbid(unsafe_code)]
 mod names;
+#[forbid(unsafe_code)]
 mod output;
+#[forbid(unsafe_code)]
 mod replace;
 mod source;
+#[forbid(unsafe_code)]
 mod tensor;
+#[forbid(unsafe_code)]
 mod value;
+#[forbid(unsafe_code)]
 mod writer;
 
 pub use encode::{ArrayInput, ValueInput};

@@ -121,7 +121,8 @@ fn check_matrix(name: &str, rows: usize, columns: usize, stride: usize, length: 
     if stride < columns {
         return Err(error!(Shape, "{name}_stride is {stride}, less than a row of {columns}"));
     }
-    if rows == 0 {
+    // A matrix of no columns has no elements either, whatever its rows would skip.
+    if rows == 0 || columns == 0 {
         return Ok(stride);
     }
     let needed = (rows - 1).checked_mul(stride).and_then(|skipped| skipped.checked_add(columns));

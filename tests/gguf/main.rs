@@ -6,5 +6,6 @@ mod faults;
 mod paths;
 mod raw;
 mod rules;
+mod seeds;
 mod views;
 mod writing;
