@@ -143,7 +143,10 @@ fn through_rust() {
     }
     let refused = cases.iter().filter(|case| case.status != "OK").count();
     println!("corpus, Rust: {} files, {refused} refused, all as promised", cases.len());
-    println!("slowest {} in {:?} of the processor; most heap {} with {} bytes", slowest.1, slowest.0, largest.1, largest.0);
+    println!(
+        "slowest {} in {:?} of the processor; most heap {} with {} bytes",
+        slowest.1, slowest.0, largest.1, largest.0
+    );
     let rows = (1..=42).filter(|row| cases.iter().any(|case| case.name.starts_with(&format!("{row:02}-")))).count();
     assert_eq!(rows, 42, "each known vulnerability has a file");
     assert!(cases.len() >= 150);

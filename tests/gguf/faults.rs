@@ -21,7 +21,9 @@ fn every_truncation_is_an_error_or_the_same_view() {
     for seed in seeds() {
         let whole = open(seed.clone()).unwrap();
         let expected = describe(&whole);
-        let tensor_end = whole.tensors().map(|tensor| tensor.absolute_offset + tensor.size_bytes).max();
+        // Of the padding before the data section nothing is needed where there is no data.
+        let far = whole.tensors().filter(|tensor| tensor.relative_offset + tensor.size_bytes > 0);
+        let tensor_end = far.map(|tensor| tensor.absolute_offset + tensor.size_bytes).max();
         let needed = tensor_end.unwrap_or(whole.metadata_bytes()) as usize;
         for length in 0..seed.len() {
             match open(seed[..length].to_vec()) {

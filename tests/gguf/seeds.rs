@@ -42,9 +42,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
 fn scalars(version: u32, each: usize) -> Raw {
     let raw = Raw::new(version, 0, 11 * each as u64);
     (0..each).fold(raw, |raw, turn| {
-        (0..13u32).filter(|id| ![STRING, ARRAY].contains(id)).fold(raw, |raw, id| {
-            raw.key(&format!("key.{turn}.{id}"), id).bytes(&vec![1; SIZES[id as usize]])
-        })
+        (0..13u32)
+            .filter(|id| ![STRING, ARRAY].contains(id))
+            .fold(raw, |raw, id| raw.key(&format!("key.{turn}.{id}"), id).bytes(&vec![1; SIZES[id as usize]]))
     })
 }
 
@@ -141,7 +141,8 @@ fn zero_sized() -> Raw {
 }
 
 fn out_of_order() -> Raw {
-    let raw = (0..8).fold(Raw::new(3, 8, 0), |raw, index| raw.tensor(&format!("t{index}"), &[16], I8, (7 - index) * 64));
+    let raw =
+        (0..8).fold(Raw::new(3, 8, 0), |raw, index| raw.tensor(&format!("t{index}"), &[16], I8, (7 - index) * 64));
     raw.pad(32).data(7 * 64 + 16)
 }
 

@@ -15,7 +15,7 @@ pub fn walk(file: &File) -> u64 {
         assert!(!key.is_empty() && !key.contains('\0'));
         assert_eq!(file.metadata_key_with_nul(index).unwrap().as_bytes().split_last().unwrap(), (&0, key.as_bytes()));
         assert_eq!(file.find_metadata(key).unwrap(), index);
-        sum = sum.rotate_left(1) ^ of_value(value) ^ key.len() as u64;
+        sum = sum.rotate_left(1) ^ of_value(value) ^ conversions(value) ^ key.len() as u64;
     }
     for index in 0..file.tensor_count() {
         let tensor = file.tensor(index).unwrap();
@@ -35,17 +35,33 @@ pub fn walk(file: &File) -> u64 {
 }
 
 fn of_value(value: Value<'_>) -> u64 {
-    let conversions = [value.as_u64().is_ok(), value.as_i64().is_ok(), value.as_f64().is_ok(), value.as_bool().is_ok()];
-    let mut sum = conversions.into_iter().fold(1, |sum, exact| sum << 1 | u64::from(exact));
-    if let Ok(string) = value.as_string() {
-        let bytes = string.as_bytes();
-        assert_eq!(string.as_bytes_with_nul().split_last().unwrap(), (&0, bytes));
-        sum ^= bytes.iter().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    match value {
+        Value::String(string) => {
+            let bytes = string.as_bytes();
+            assert_eq!(string.as_bytes_with_nul().split_last().unwrap(), (&0, bytes));
+            bytes.iter().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)))
+        }
+        Value::Array(array) => of_array(&array),
+        Value::F32(value) => value.to_bits().into(),
+        Value::F64(value) => value.to_bits(),
+        Value::Bool(value) => value.into(),
+        // An integer: as one of the two it fits.
+        other => other.as_u64().unwrap_or_else(|_| other.as_i64().unwrap() as u64),
     }
-    match value.as_array() {
-        Ok(array) => sum.wrapping_add(of_array(&array)),
-        Err(_) => sum,
-    }
+}
+
+/// All conversions: which of them are exact.
+fn conversions(value: Value<'_>) -> u64 {
+    let exact = [
+        value.as_u64().is_ok(),
+        value.as_i64().is_ok(),
+        value.as_f64().is_ok(),
+        value.as_bool().is_ok(),
+        value.as_string().is_ok(),
+        value.as_array().is_ok(),
+    ];
+    assert!(exact.contains(&true));
+    exact.into_iter().fold(1, |sum, exact| sum << 1 | u64::from(exact))
 }
 
 fn of_array(array: &Array<'_>) -> u64 {
@@ -54,11 +70,15 @@ fn of_array(array: &Array<'_>) -> u64 {
     assert_eq!(array.data().map(<[u8]>::len), fixed.map(|size| size * length as usize));
     let (mut sum, mut count) = (length, 0);
     for element in array.iter() {
+        let number = of_value(element);
         // A few by their index as well; all of them would take quadratic time in arrays within arrays.
         if matches!(count, 0 | 1 | 63..=65) || count + 1 == length {
-            assert_eq!(of_value(array.element(count).unwrap()), of_value(element));
+            assert_eq!(of_value(array.element(count).unwrap()), number);
         }
-        sum = sum.rotate_left(1) ^ of_value(element);
+        if count == 0 {
+            sum ^= conversions(element);
+        }
+        sum = sum.rotate_left(1) ^ number;
         count += 1;
     }
     assert_eq!(count, length);

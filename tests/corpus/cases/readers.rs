@@ -10,9 +10,8 @@ pub fn cases() -> Vec<Case> {
     let big_endian = |version: u32| {
         Raw::default().bytes(b"GGUF").bytes(&version.to_be_bytes()).bytes(&[0; 15]).bytes(&[1]).bytes(&[0; 40])
     };
-    let deep = |levels: usize| {
-        (1..levels).fold(entry("k", ARRAY), |raw, _| raw.array(ARRAY, 1)).array(U8, 1).bytes(&[9])
-    };
+    let deep =
+        |levels: usize| (1..levels).fold(entry("k", ARRAY), |raw, _| raw.array(ARRAY, 1)).array(U8, 1).bytes(&[9]);
     let mut cases = vec![
         named("nul-in-key", "BAD_FORMAT", entry("a\0b", U8).data(1)),
         named("nul-in-tensor-name", "BAD_FORMAT", tensor_named(b"a\0b")),
@@ -30,14 +29,24 @@ pub fn cases() -> Vec<Case> {
         named("nested-array-2", "OK", deep(2)),
         named("nested-array-4", "OK", deep(4)),
         named("nested-array-5", "LIMIT", deep(5)),
-        named("overlap-by-one-byte", "BAD_FORMAT", Raw::new(3, 2, 0)
-            .tensor("a", &[33], I8, 0).tensor("b", &[1], I8, 32).pad(32).data(64)),
-        named("overlap-within", "BAD_FORMAT", Raw::new(3, 2, 0)
-            .tensor("a", &[96], I8, 0).tensor("b", &[1], I8, 32).pad(32).data(96)),
+        named(
+            "overlap-by-one-byte",
+            "BAD_FORMAT",
+            Raw::new(3, 2, 0).tensor("a", &[33], I8, 0).tensor("b", &[1], I8, 32).pad(32).data(64),
+        ),
+        named(
+            "overlap-within",
+            "BAD_FORMAT",
+            Raw::new(3, 2, 0).tensor("a", &[96], I8, 0).tensor("b", &[1], I8, 32).pad(32).data(96),
+        ),
         named("gap", "OK", Raw::new(3, 2, 0).tensor("a", &[1], I8, 0).tensor("b", &[1], I8, 64).pad(32).data(65))
             .answers("tensor", "b", 160),
-        named("out-of-order", "OK", Raw::new(3, 2, 0)
-            .tensor("a", &[1], I8, 32).tensor("b", &[1], I8, 0).pad(32).data(33)).answers("tensor", "a", 128),
+        named(
+            "out-of-order",
+            "OK",
+            Raw::new(3, 2, 0).tensor("a", &[1], I8, 32).tensor("b", &[1], I8, 0).pad(32).data(33),
+        )
+        .answers("tensor", "a", 128),
         named("offset-not-aligned", "BAD_FORMAT", one(&[1], F32, 16, 64)),
         named("offset-1", "BAD_FORMAT", one(&[1], I8, 1, 64)),
         named("data-missing", "TRUNCATED", one(&[1], F32, 0, 0)),
@@ -49,8 +58,11 @@ pub fn cases() -> Vec<Case> {
         named("version-2", "OK", Raw::new(2, 0, 0).pad(32)),
         named("version-minus-1", "UNSUPPORTED_VERSION", Raw::new(u32::MAX, 0, 0)),
         named("zero-and-huge-dims", "OK", one(&[0, 1 << 62, 1 << 62, 1 << 62], F32, 0, 0)),
-        named("zero-dim-within-another", "OK", Raw::new(3, 2, 0)
-            .tensor("a", &[64], I8, 0).tensor("z", &[0], I8, 32).pad(32).data(64)),
+        named(
+            "zero-dim-within-another",
+            "OK",
+            Raw::new(3, 2, 0).tensor("a", &[64], I8, 0).tensor("z", &[0], I8, 32).pad(32).data(64),
+        ),
         named("zero-dim-past-the-end", "TRUNCATED", one(&[0], I8, 64, 32)),
         named("no-dims", "OK", one(&[], F32, 0, 4)),
         named("no-dims-of-blocks", "BAD_FORMAT", one(&[], 8, 0, 64)),
@@ -61,18 +73,27 @@ pub fn cases() -> Vec<Case> {
         named("key-of-65536", "LIMIT", entry(&"k".repeat(65536), U8).data(1)),
         named("trailing-junk", "OK", valid().bytes(b"junk junk junk")),
         named("duplicate-key", "BAD_FORMAT", Raw::new(3, 0, 2).key("k", U8).data(1).key("k", U32).u32(1)),
-        named("duplicate-name", "BAD_FORMAT", Raw::new(3, 2, 0)
-            .tensor("t", &[1], I8, 0).tensor("t", &[1], F32, 32).pad(32).data(64)),
-        named("same-text-as-key-and-name", "OK", Raw::new(3, 1, 1).key("t", U8).data(1)
-            .tensor("t", &[1], I8, 0).pad(32).data(1)),
+        named(
+            "duplicate-name",
+            "BAD_FORMAT",
+            Raw::new(3, 2, 0).tensor("t", &[1], I8, 0).tensor("t", &[1], F32, 32).pad(32).data(64),
+        ),
+        named(
+            "same-text-as-key-and-name",
+            "OK",
+            Raw::new(3, 1, 1).key("t", U8).data(1).tensor("t", &[1], I8, 0).pad(32).data(1),
+        ),
         named("alignment-1", "OK", Raw::new(3, 1, 1).alignment(1).tensor("t", &[3], I8, 0).data(3))
             .answers("tensor", "t", 90),
         named("alignment-2", "OK", Raw::new(3, 1, 1).alignment(2).tensor("t", &[3], I8, 2).pad(2).data(5))
             .answers("tensor", "t", 92),
         named("alignment-4096", "OK", Raw::new(3, 1, 1).alignment(4096).tensor("t", &[3], I8, 0).pad(4096).data(3))
             .answers("tensor", "t", 4096),
-        named("alignment-2p31-and-past-the-end", "TRUNCATED", Raw::new(3, 1, 1)
-            .alignment(1 << 31).tensor("t", &[1], I8, 0).pad(32).data(32)),
+        named(
+            "alignment-2p31-and-past-the-end",
+            "TRUNCATED",
+            Raw::new(3, 1, 1).alignment(1 << 31).tensor("t", &[1], I8, 0).pad(32).data(32),
+        ),
         named("dims-past-the-end", "TRUNCATED", one(&[(1 << 32) - 4096, 1 << 31], F32, 0, 64)),
     ];
     // Types that ggml removed, and those that it never had.

@@ -87,11 +87,13 @@ fn counts_and_lengths() -> Vec<Case> {
         case("22-ggml-1516-entries-80-mi", "LIMIT", Raw::new(3, 0, 80 << 20)).sparse(2 * GIB),
         case("22-alignment-2p31", T, Raw::new(3, 1, 1).alignment(1 << 31).tensor("t", &[1], I8, 0).pad(32).data(1)),
         // Recursion, endless loops.
-        case("23-gguf-py-arrays-65536-deep", "LIMIT", (0..65536)
-            .fold(entry("k", ARRAY), |raw, _| raw.array(ARRAY, 1))),
+        case("23-gguf-py-arrays-65536-deep", "LIMIT", (0..65536).fold(entry("k", ARRAY), |raw, _| raw.array(ARRAY, 1))),
         case("37-huggingface-2020-arrays-of-empty-arrays", T, entry("k", ARRAY).array(ARRAY, 1 << 58).data(240)),
-        case("37-huggingface-2020-many-empty-arrays", "OK", (0..1000)
-            .fold(entry("k", ARRAY).array(ARRAY, 1000), |raw, _| raw.array(U8, 0))),
+        case(
+            "37-huggingface-2020-many-empty-arrays",
+            "OK",
+            (0..1000).fold(entry("k", ARRAY).array(ARRAY, 1000), |raw, _| raw.array(U8, 0)),
+        ),
         case("37-huggingface-2028-dims-of-a-million", T, one(&[1_000_000; 3], F32, 0, 64)),
         case("37-huggingface-2028-strings-of-nothing", T, entry("k", ARRAY).array(STRING, 1 << 32).data(4096)),
         case("37-huggingface-2028-dims-2p31", "LIMIT", Raw::new(3, 1, 0).string(b"t").u32(1 << 31).data(64)),
@@ -103,9 +105,8 @@ fn counts_and_lengths() -> Vec<Case> {
 fn extents() -> Vec<Case> {
     const T: &str = "TRUNCATED";
     const NEAR: u64 = 0x7FFF_FFFF_FFFF_FFC0;
-    let twice = |size: u64| {
-        Raw::new(3, 2, 0).tensor("a", &[size], I8, 0).tensor("b", &[size], I8, size).pad(32).data(32)
-    };
+    let twice =
+        |size: u64| Raw::new(3, 2, 0).tensor("a", &[size], I8, 0).tensor("b", &[size], I8, size).pad(32).data(32);
     vec![
         case("09-llama.cpp-6774-cut-in-data", T, valid().tap(|raw| raw.0.truncate(raw.0.len() - 40))),
         // The sum of padded sizes wraps; then the memory for it.
@@ -128,10 +129,16 @@ fn extents() -> Vec<Case> {
         case("35-candle-3714-product-of-2p40", T, one(&[1 << 40, 1 << 40], F32, 0, 64)),
         case("35-gguf-rs-15-product-of-four", T, one(&[1 << 16; 4], F32, 0, 64)),
         // The tail of one tensor is read from the next.
-        case("38-ik-2437-overlap", "BAD_FORMAT", Raw::new(3, 2, 0)
-            .tensor("a", &[64], I8, 0).tensor("b", &[32], I8, 32).pad(32).data(64)),
-        case("38-ik-2437-same-place", "BAD_FORMAT", Raw::new(3, 2, 0)
-            .tensor("a", &[32], I8, 0).tensor("b", &[32], I8, 0).pad(32).data(64)),
+        case(
+            "38-ik-2437-overlap",
+            "BAD_FORMAT",
+            Raw::new(3, 2, 0).tensor("a", &[64], I8, 0).tensor("b", &[32], I8, 32).pad(32).data(64),
+        ),
+        case(
+            "38-ik-2437-same-place",
+            "BAD_FORMAT",
+            Raw::new(3, 2, 0).tensor("a", &[32], I8, 0).tensor("b", &[32], I8, 0).pad(32).data(64),
+        ),
     ]
 }
 
@@ -145,17 +152,32 @@ fn types_and_values() -> Vec<Case> {
         case("16-llama.cpp-25596-alignment-u64", "TYPE_MISMATCH", alignment_of(U64, &[32, 0, 0, 0, 0, 0, 0, 0])),
         case("16-llama.cpp-25596-alignment-array", "TYPE_MISMATCH", array_alignment()),
         // The number of a shard as another type than its reader expected: opening is fine, asking tells.
-        case("20-split-no-as-string", "OK", entry("split.no", STRING).string(b"1"))
-            .refuses("u64", "split.no", "TYPE_MISMATCH"),
+        case("20-split-no-as-string", "OK", entry("split.no", STRING).string(b"1")).refuses(
+            "u64",
+            "split.no",
+            "TYPE_MISMATCH",
+        ),
         case("20-split-no-as-u32", "OK", entry("split.no", U32).u32(1)).answers("u64", "split.no", 1),
-        case("21-nul-merges-names", "BAD_FORMAT", Raw::new(3, 2, 0)
-            .tensor("a\0x", &[1], I8, 0).tensor("a\0y", &[1], I8, 32).pad(32).data(64)),
-        case("25-CVE-2024-8063-block-count-string", "OK", entry("llama.block_count", STRING).string(b"22"))
-            .refuses("u64", "llama.block_count", "TYPE_MISMATCH"),
-        case("25-CVE-2024-8063-block-count-negative", "OK", entry("llama.block_count", I32).u32(u32::MAX))
-            .refuses("u64", "llama.block_count", "TYPE_MISMATCH"),
-        case("27-CVE-2025-0312-missing-key", "OK", entry("general.name", STRING).string(b"x"))
-            .refuses("string", "general.architecture", "NOT_FOUND"),
+        case(
+            "21-nul-merges-names",
+            "BAD_FORMAT",
+            Raw::new(3, 2, 0).tensor("a\0x", &[1], I8, 0).tensor("a\0y", &[1], I8, 32).pad(32).data(64),
+        ),
+        case("25-CVE-2024-8063-block-count-string", "OK", entry("llama.block_count", STRING).string(b"22")).refuses(
+            "u64",
+            "llama.block_count",
+            "TYPE_MISMATCH",
+        ),
+        case("25-CVE-2024-8063-block-count-negative", "OK", entry("llama.block_count", I32).u32(u32::MAX)).refuses(
+            "u64",
+            "llama.block_count",
+            "TYPE_MISMATCH",
+        ),
+        case("27-CVE-2025-0312-missing-key", "OK", entry("general.name", STRING).string(b"x")).refuses(
+            "string",
+            "general.architecture",
+            "NOT_FOUND",
+        ),
         case("29-CVE-2025-0317-alignment-0", "BAD_FORMAT", aligned(0)),
         case("29-gguf-tools-27-alignment-3", "BAD_FORMAT", aligned(3)),
         case("29-candle-3876-alignment-13", "BAD_FORMAT", aligned(13)),
@@ -172,14 +194,24 @@ fn types_and_values() -> Vec<Case> {
         case("39-ik-value-type-minus-1", "BAD_FORMAT", entry("k", u32::MAX).data(8)),
         case("39-ik-row-of-half-a-block", "BAD_FORMAT", one(&[16], 8, 0, 64)),
         case("39-ik-huge-dims-and-a-zero", "OK", one(&[0, 1 << 62, 1 << 62, 1 << 62], F32, 0, 0)),
-        case("40-lm-studio-2289-vocabulary", "OK", entry("tokenizer.ggml.tokens", ARRAY).array(STRING, 2)
-            .string(b"<0x-1>").string(b"<0xFFFFFFFF>")),
-        case("41-CVE-2024-34359-chat-template", "OK", entry("tokenizer.chat_template", STRING)
-            .string(b"{{ ''.__class__.__mro__[1].__subclasses__() }}")).answers("string", "tokenizer.chat_template", 46),
+        case(
+            "40-lm-studio-2289-vocabulary",
+            "OK",
+            entry("tokenizer.ggml.tokens", ARRAY).array(STRING, 2).string(b"<0x-1>").string(b"<0xFFFFFFFF>"),
+        ),
+        case(
+            "41-CVE-2024-34359-chat-template",
+            "OK",
+            entry("tokenizer.chat_template", STRING).string(b"{{ ''.__class__.__mro__[1].__subclasses__() }}"),
+        )
+        .answers("string", "tokenizer.chat_template", 46),
         case("42-mistral.rs-2215-array-of-another-type", "OK", entry("k", ARRAY).array(STRING, 1).string(b"x"))
             .refuses("element 0", "k", "TYPE_MISMATCH"),
-        case("42-mistral.rs-2215-short-array", "OK", entry("k", ARRAY).array(U32, 1).u32(7))
-            .refuses("element 1", "k", "NOT_FOUND"),
+        case("42-mistral.rs-2215-short-array", "OK", entry("k", ARRAY).array(U32, 1).u32(7)).refuses(
+            "element 1",
+            "k",
+            "NOT_FOUND",
+        ),
         case("42-mistral.rs-2215-no-array", "OK", entry("k", U32).u32(7)).refuses("element 0", "k", "TYPE_MISMATCH"),
     ]
 }
