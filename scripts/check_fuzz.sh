@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Runs each fuzz target for some seconds; fails on a finding, prints how many executions there were. Needs a nightly
-# toolchain; installs cargo-fuzz below the target directory where it is missing. See fuzz/README.md.
+# Runs each fuzz target for some seconds; fails on a finding, prints how many executions there were. Installs cargo-fuzz
+# below the target directory where it is missing. See fuzz/README.md.
 #
 #   scripts/check_fuzz.sh SECONDS
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/nightly.sh
 
 seconds=${1:?usage: scripts/check_fuzz.sh SECONDS}
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
@@ -18,7 +19,7 @@ fi
 declare -A sanitizers=([parser]=none [calls]=address [kernels]=none)
 for name in parser calls kernels; do
     sanitizer=${sanitizers[$name]}
-    cargo +nightly fuzz build -s "$sanitizer" -O --debug-assertions --target-dir "$target/fuzz-$sanitizer" "$name"
+    cargo "$toolchain" fuzz build -s "$sanitizer" -O --debug-assertions --target-dir "$target/fuzz-$sanitizer" "$name"
 done
 cargo run --quiet --manifest-path fuzz/Cargo.toml --target-dir "$target/fuzz-seeds" --example seeds \
     "$target/fuzz-corpus/parser"

@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# The corpus of malformed files through Rust, C and Python, and every single fault, with the address and leak sanitizers in
-# the library. With a nightly toolchain where there is one, else with the stable one, told to act as such for this build.
+# The corpus of malformed files through Rust, C and Python with the address and leak sanitizers in the library; and other
+# tests of tests/, if named.
+#
+#   scripts/check_sanitized.sh [TEST...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/nightly.sh
 
+tests=(--test corpus)
+for name in "$@"; do
+    tests+=(--test "$name")
+done
 # With --target, build scripts and macros are built without the sanitizer. Other optimisation would take minutes.
 host=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/asan
-if cargo +nightly --version >/dev/null 2>&1; then
-    toolchain=+nightly
-else
-    toolchain=+$(rustup show active-toolchain | cut -d' ' -f1)
-    export RUSTC_BOOTSTRAP=1
-fi
-output=$(cargo "$toolchain" test --locked --target "$host" --test corpus --test single_faults -- --nocapture) || {
+output=$(cargo "$toolchain" test --locked --target "$host" "${tests[@]}" -- --nocapture) || {
     printf '%s\n' "$output"
     exit 1
 }

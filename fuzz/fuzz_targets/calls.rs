@@ -1,4 +1,4 @@
-//! Sequences of C calls: fuzz_targets/calls.c, which the C compiler checks against the header.
+//! Sequences of C calls: fuzz_targets/calls/program.c and what it calls, which the C compiler checks against the header.
 #![no_main]
 
 use gguffuse as _; // links it
