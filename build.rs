@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// In the order in which the header declares them.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     "version",
     "status",
     "log",
@@ -16,6 +16,7 @@ const SOURCES: [&str; 12] = [
     "types",
     "context",
     "matmul",
+    "activations",
     "weights",
     "writer",
     "writer_metadata",

@@ -33,6 +33,7 @@ static bytes model(void) {
 static int use_everything(const char *path, const bytes *raw, const float *x, float *y) {
     gguffuse_file *file = NULL, *memory = NULL;
     gguffuse_context *context = NULL;
+    gguffuse_activations *activations = NULL;
     gguffuse_writer *writer = NULL;
     gguffuse_context_options options;
     struct gguffuse_file_info info;
@@ -73,6 +74,11 @@ static int use_everything(const char *path, const bytes *raw, const float *x, fl
     CHECK_OK(gguffuse_context_new(&options, &context));
     CHECK(gguffuse_context_isa(context) != NULL && gguffuse_isa_name(0) != NULL && gguffuse_version() != 0);
     CHECK_OK(gguffuse_matmul_tensor(context, file, index, x, M * K, 0, M, y, M * N, 0));
+    CHECK_OK(gguffuse_activations_new(&activations));
+    CHECK_OK(gguffuse_activations_pack(context, activations, x, M * K, 0, M, K));
+    CHECK_OK(gguffuse_activations_matmul_tensor(context, activations, file, index, y, M * N, 0));
+    CHECK_STATUS(gguffuse_activations_pack(context, activations, x, M * K - 1, 0, M, K), GGUFFUSE_ERROR_BUFFER_TOO_SMALL);
+    CHECK_OK(gguffuse_activations_free(activations));
     CHECK_STATUS(gguffuse_matmul_tensor(context, file, index, x, M * K - 1, 0, M, y, M * N, 0),
                  GGUFFUSE_ERROR_BUFFER_TOO_SMALL);
     CHECK(gguffuse_last_error(message, sizeof message) > 1);

@@ -73,6 +73,7 @@ typedef struct setting {
 static gguffuse_status everything(const setting *s, long first, long count) {
     gguffuse_file *file = NULL;
     gguffuse_context *context = NULL;
+    gguffuse_activations *activations = NULL;
     gguffuse_context_options options;
     gguffuse_status status;
     memset(&options, 0, sizeof options);
@@ -88,6 +89,18 @@ static gguffuse_status everything(const setting *s, long first, long count) {
     if (status == GGUFFUSE_OK) {
         status = gguffuse_matmul_tensor(context, file, 0, s->x, M * K, 0, M, s->y, M * N, 0);
     }
+    if (status == GGUFFUSE_OK) {
+        status = gguffuse_activations_new(&activations);
+    }
+    if (status == GGUFFUSE_OK) {
+        status = gguffuse_activations_pack(context, activations, s->x, K, 0, 1, K); /* then more of it */
+    }
+    if (status == GGUFFUSE_OK) {
+        status = gguffuse_activations_pack(context, activations, s->x, M * K, 0, M, K);
+    }
+    if (status == GGUFFUSE_OK) {
+        status = gguffuse_activations_matmul_tensor(context, activations, file, 0, s->y, M * N, 0);
+    }
     __atomic_store_n(&countdown, -1, __ATOMIC_RELAXED);
     if (context && status == GGUFFUSE_ERROR_OUT_OF_MEMORY) { /* the same objects, with memory */
         gguffuse_status again = gguffuse_matmul_tensor(context, file, 0, s->x, M * K, 0, M, s->y, M * N, 0);
@@ -95,7 +108,8 @@ static gguffuse_status everything(const setting *s, long first, long count) {
             return GGUFFUSE_ERROR_INTERNAL;
         }
     }
-    if (gguffuse_context_free(context) != GGUFFUSE_OK || gguffuse_file_close(file) != GGUFFUSE_OK) {
+    if (gguffuse_activations_free(activations) != GGUFFUSE_OK || gguffuse_context_free(context) != GGUFFUSE_OK ||
+        gguffuse_file_close(file) != GGUFFUSE_OK) {
         return GGUFFUSE_ERROR_INTERNAL;
     }
     return status;
@@ -235,7 +249,7 @@ static int run_writing(const char *directory) {
     return 0;
 }
 
-/* A second argument: "pool", with a thread pool; "environment", with the level capped by the environment variable instead
+/* A second argument: "pool", with a thread pool; "all", with as many threads as the process may use; "environment", with the level capped by the environment variable instead
  * of by the context's option; "writing", files instead of products. */
 int main(int argc, char **argv) {
     const char *cap = getenv("GGUFFUSE_MAX_ISA");
@@ -245,6 +259,9 @@ int main(int argc, char **argv) {
     }
     if (argc > 2 && strcmp(argv[2], "writing") == 0) {
         return run_writing(argv[1]);
+    }
+    if (argc > 2 && strcmp(argv[2], "all") == 0) {
+        return run(0, NULL);
     }
     CHECK(argc <= 2 || strcmp(argv[2], "pool") == 0);
     if (cap) {

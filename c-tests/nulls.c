@@ -10,6 +10,7 @@ int main(void) {
     bytes raw;
     gguffuse_file *file = NULL, *other = NULL;
     gguffuse_context *context = context_with(1, 0);
+    gguffuse_activations *activations = NULL, *none = NULL;
     uint32_t u32 = 77;
     int64_t i64 = 77;
     double f64 = 77;
@@ -90,18 +91,30 @@ int main(void) {
     IS_NULL(gguffuse_matmul_rows(context, GGUFFUSE_TYPE_Q4_K, NULL, 0, 1, 256, 0, 1, x, 256, 0, 1, y, 1, 0));
     IS_NULL(gguffuse_matmul_rows(context, GGUFFUSE_TYPE_Q4_K, block, Q4K_BYTES, 1, 256, 0, 1, NULL, 256, 0, 1, y, 1, 0));
     IS_NULL(gguffuse_matmul_rows(context, GGUFFUSE_TYPE_Q4_K, block, Q4K_BYTES, 1, 256, 0, 1, x, 256, 0, 1, NULL, 1, 0));
+    CHECK_OK(gguffuse_activations_new(&activations));
+    CHECK_OK(gguffuse_activations_pack(context, activations, x, 256, 0, 1, 256));
+    IS_NULL(gguffuse_activations_new(NULL));
+    IS_NULL(gguffuse_activations_pack(context, activations, NULL, 256, 0, 1, 256));
+    IS_NULL(gguffuse_activations_matmul(context, activations, GGUFFUSE_TYPE_Q4_K, NULL, 0, 0, 256, y, 1, 0));
+    IS_NULL(gguffuse_activations_matmul(context, activations, GGUFFUSE_TYPE_Q4_K, block, Q4K_BYTES, 1, 256, NULL, 1, 0));
+    IS_NULL(gguffuse_activations_matmul_rows(context, activations, GGUFFUSE_TYPE_Q4_K, NULL, 0, 1, 256, 0, 1, y, 1, 0));
+    IS_NULL(gguffuse_activations_matmul_rows(context, activations, GGUFFUSE_TYPE_Q4_K, block, Q4K_BYTES, 1, 256, 0, 1, NULL,
+                                             1, 0));
+    IS_NULL(gguffuse_activations_matmul_tensor(context, activations, file, 0, NULL, 1, 0));
     IS_NULL(gguffuse_validate(context, GGUFFUSE_TYPE_Q4_K, NULL, 0, &u64));
     IS_NULL(gguffuse_validate(context, GGUFFUSE_TYPE_Q4_K, block, Q4K_BYTES, NULL));
     IS_NULL(gguffuse_tensor_validate(context, file, 0, NULL));
     IS_NULL(gguffuse_quantize_with(context, GGUFFUSE_TYPE_Q4_K, NULL, 0, 256, x, block, 0));
     IS_NULL(gguffuse_quantize_with(context, GGUFFUSE_TYPE_Q4_K, x, 0, 256, NULL, NULL, 0));
 
-    CHECK(other == NULL && u64 == 77 && u32 == 77 && i64 == 77 && f64 == 77 && boolean && y[0] == 77);
+    CHECK(other == NULL && none == NULL && u64 == 77 && u32 == 77 && i64 == 77 && f64 == 77 && boolean && y[0] == 77);
     CHECK(text == NULL && data == NULL && size == 77);
     /* where NULL is allowed */
     CHECK(gguffuse_last_error(NULL, 0) > 1);
     CHECK_OK(gguffuse_file_close(NULL));
     CHECK_OK(gguffuse_context_free(NULL));
+    CHECK_OK(gguffuse_activations_free(none));
+    CHECK_OK(gguffuse_activations_free(activations));
     CHECK_OK(gguffuse_metadata_array_info(file, 0, NULL, 0, &u32, &u64));
     CHECK_OK(gguffuse_quantize_with(context, GGUFFUSE_TYPE_Q4_K, x, 1, 256, NULL, block, sizeof block));
     CHECK_OK(gguffuse_context_free(context));

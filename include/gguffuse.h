@@ -270,6 +270,17 @@ typedef uint32_t gguffuse_log_level;
 #endif // __cplusplus
 
 /**
+ * Activations in the form that products read: packed once, multiplied with any number of weights of the same k, as those
+ * for q, k and v, or gate and up. A handle, not an address: it is never dereferenced. NULL, freed, or foreign handles give
+ * GGUFFUSE_ERROR_INVALID_HANDLE.
+ *
+ * Any thread may use it at any time without a lock. Any number of threads may multiply with one at once. Packing is
+ * alone: gguffuse_activations_pack while another call uses the same handle, and any call while another one packs it,
+ * give GGUFFUSE_ERROR_BUSY at once; no call waits for another.
+ */
+typedef struct gguffuse_activations gguffuse_activations;
+
+/**
  * Threads, precision and instruction set of multiplications. A handle, not an address: it is never dereferenced, and
  * any thread may use it at any time without a lock. NULL, freed, or foreign handles give GGUFFUSE_ERROR_INVALID_HANDLE.
  */
@@ -799,8 +810,9 @@ const char *gguffuse_isa_name(size_t index);
  * `m`: rows of x and y. `y`: receives the product, `y_length` floats in the buffer, row i begins at y + i * y_stride;
  * y_stride 0 means n. Only the m x n elements of the product are written.
  *
- * Nothing is kept after the call. With m or n 0 it does nothing. Several threads may use one context; two calls that
- * write the same y race for its contents. The result is the same, bit for bit, for every number of threads.
+ * Nothing is kept after the call; to multiply the same x with several W, see gguffuse_activations_new. With m or n 0 it
+ * does nothing. Several threads may use one context; two calls that write the same y race for its contents. The result
+ * is the same, bit for bit, for every number of threads.
  *
  * Errors, y is not touched: GGUFFUSE_ERROR_INVALID_HANDLE, _UNSUPPORTED_TYPE, _SHAPE, _BUFFER_TOO_SMALL (w, x or y),
  * _ALIASING (y overlaps x or w), _MISALIGNED (x or y), _NULL_ARGUMENT (w, x or y, even if nothing is read from it),
@@ -860,6 +872,101 @@ gguffuse_status gguffuse_matmul_rows(struct gguffuse_context *context,
                                      float *y,
                                      size_t y_length,
                                      size_t y_stride);
+
+/**
+ * Makes a handle for activations, with nothing packed yet. `out`: receives it, on success only; give it back with
+ * gguffuse_activations_free.
+ *
+ * Errors: GGUFFUSE_ERROR_NULL_ARGUMENT, _MISALIGNED, _OUT_OF_MEMORY.
+ */
+gguffuse_status gguffuse_activations_new(struct gguffuse_activations **out);
+
+/**
+ * Frees activations and their memory. Returns at once: calls of other threads that are using them finish, and the memory
+ * goes with the last of them.
+ *
+ * NULL is OK. Activations that are freed already give GGUFFUSE_ERROR_INVALID_HANDLE.
+ */
+gguffuse_status gguffuse_activations_free(struct gguffuse_activations *activations);
+
+/**
+ * Packs x[m][k], in place of what was packed before, with the threads of `context`; precision and instruction-set level
+ * are the context's, and products with these activations are made in the same context.
+ *
+ * `x`: activations, `x_length` floats in the buffer, row i begins at x + i * x_stride; x_stride 0 means k. x is copied:
+ * it is not needed after the call. `m`: rows, 0 is allowed. `k`: columns, at least one.
+ *
+ * Takes memory where there was less of it, about 8, 7 or 6 bytes per element with GGUFFUSE_PRECISION_EXACT, _HIGH, _FAST;
+ * none from the second call of a shape on. It stays until gguffuse_activations_free.
+ *
+ * Errors, what was packed before stays: GGUFFUSE_ERROR_INVALID_HANDLE, _SHAPE, _BUFFER_TOO_SMALL (x), _MISALIGNED (x),
+ * _NULL_ARGUMENT (x, even if m is 0), _INVALID_ARGUMENT (a length that no memory has), _BUSY, _OUT_OF_MEMORY.
+ */
+gguffuse_status gguffuse_activations_pack(struct gguffuse_context *context,
+                                          struct gguffuse_activations *activations,
+                                          const float *x,
+                                          size_t x_length,
+                                          size_t x_stride,
+                                          size_t m,
+                                          size_t k);
+
+/**
+ * Multiplies packed activations: y[m][n] = x[m][k] * W[n][k]^T, with the m and k of gguffuse_activations_pack. The same
+ * bits as gguffuse_matmul with the same x.
+ *
+ * `context`: the one that packed. `type`, `w`, `w_bytes`, `n`, `k`, `y`, `y_length`, `y_stride`: as for gguffuse_matmul;
+ * k must be the activations'. y may be the memory of the x that was packed.
+ *
+ * Errors, y is not touched: as for gguffuse_matmul (but for those of x), and GGUFFUSE_ERROR_SHAPE (another k),
+ * _INVALID_ARGUMENT (nothing is packed, or another context packed), _BUSY (another call is packing).
+ */
+gguffuse_status gguffuse_activations_matmul(struct gguffuse_context *context,
+                                            struct gguffuse_activations *activations,
+                                            uint32_t type,
+                                            const void *w,
+                                            size_t w_bytes,
+                                            size_t n,
+                                            size_t k,
+                                            float *y,
+                                            size_t y_length,
+                                            size_t y_stride);
+
+/**
+ * gguffuse_activations_matmul with tensor `tensor` (an index) of an open file as W: k is its dims[0], n the product of
+ * the others.
+ *
+ * The file may be closed by another thread meanwhile; the call finishes.
+ *
+ * Errors: as for gguffuse_activations_matmul, and GGUFFUSE_ERROR_NOT_FOUND (index).
+ */
+gguffuse_status gguffuse_activations_matmul_tensor(struct gguffuse_context *context,
+                                                   struct gguffuse_activations *activations,
+                                                   struct gguffuse_file *file,
+                                                   uint64_t tensor,
+                                                   float *y,
+                                                   size_t y_length,
+                                                   size_t y_stride);
+
+/**
+ * gguffuse_activations_matmul for weight rows n_begin to n_end - 1 only, on the calling thread alone: for hosts that
+ * bring their own threads, which share one packing. The arguments are those of the whole product; of y only columns
+ * n_begin to n_end - 1 are written, so calls for different rows may run at the same time on one y. Together they give
+ * the same bits as one gguffuse_matmul.
+ *
+ * Errors: as for gguffuse_activations_matmul; n_begin > n_end or n_end > n is GGUFFUSE_ERROR_INVALID_ARGUMENT.
+ */
+gguffuse_status gguffuse_activations_matmul_rows(struct gguffuse_context *context,
+                                                 struct gguffuse_activations *activations,
+                                                 uint32_t type,
+                                                 const void *w,
+                                                 size_t w_bytes,
+                                                 size_t n,
+                                                 size_t k,
+                                                 size_t n_begin,
+                                                 size_t n_end,
+                                                 float *y,
+                                                 size_t y_length,
+                                                 size_t y_stride);
 
 /**
  * Checks weights: `bytes` bytes at `data` (any alignment), whole blocks of type `type`. `bad_block`: receives the index

@@ -12,8 +12,8 @@
 //!
 //! Measured on the way, for whoever adds a type or an operation: an array that is filled element by element and then loaded
 //! as a vector makes the load wait for the stores (IQ4_XS without that: 42 G weights/s instead of 25), so values go into vectors
-//! through registers ([`Simd::words`], [`Simd::interleave`], [`Simd::f16_twice`]), and fields of a few bits are better moved
-//! within a `u64` than taken apart; a loop over an array that is not unrolled puts the array into memory, so short lists are
+//! through registers ([`Simd::interleave`], [`Simd::f16_twice`]), and fields of a few bits are better moved
+//! within a `u64` than taken apart; an instruction that writes part of a register waits for what was in it (`Simd::f16`); a loop over an array that is not unrolled puts the array into memory, so short lists are
 //! written out.
 
 /// Columns that share one activation scale, and the unit in which weights are unpacked.
@@ -25,8 +25,129 @@ pub const QUARTERS: usize = CHUNK / COLUMNS;
 /// Lanes of an integer or float vector; also weight rows of a panel strip.
 pub const LANES: usize = 16;
 
+/// Entries of a grid, the table of points that an IQ type's indices choose from. Smaller grids are filled up with 0, so that
+/// one bound holds for all.
+pub const GRID: usize = 2048;
+
+/// A grid of `N` points, 256 or 512, for four columns each.
+pub struct ShortGrid<const N: usize> {
+    /// The points as bytes, the first column lowest; each four times, see `Simd::short_points` of AVX2.
+    pub points: [[u32; 4]; GRID],
+    /// The points as fields of 3 bits: those of even columns from bit 0 on, those of odd ones from bit 8 on.
+    pub packed: [u16; N],
+    /// What a field stands for.
+    pub magnitudes: [u8; 16],
+}
+
+/// What is looked up for a chunk, made by vector instructions and used by loads: so it goes through memory. Measured at the
+/// AVX-512 level of a Zen 5: 17 G weights/s of IQ2_S with indices taken apart in general registers, 24 so. The points themselves
+/// go into registers: copied one by one into memory, IQ3_S made 11 G weights/s instead of 24 and IQ2_S 17.
+#[repr(C, align(64))]
+pub struct Lookups {
+    /// Indices into a grid, each below [`GRID`].
+    indices: [u16; 64],
+    /// A bit per column, set where its code is negative.
+    pub negative: [[u8; 8]; QUARTERS],
+}
+
+impl Lookups {
+    /// All zeros.
+    #[inline(always)]
+    pub const fn new() -> Lookups {
+        Lookups { indices: [0; 64], negative: [[0; 8]; QUARTERS] }
+    }
+
+    /// The indices, each below [`GRID`].
+    #[inline(always)]
+    pub fn indices(&self) -> &[u16; 64] {
+        &self.indices
+    }
+
+    /// The indices, to be written.
+    ///
+    /// # Safety
+    /// Only values below [`GRID`] are written.
+    #[inline(always)]
+    pub unsafe fn indices_mut(&mut self) -> &mut [u16; 64] {
+        &mut self.indices
+    }
+}
+
+/// The part of the vocabulary for types with grids: indices, points and signs.
+pub trait Grids: Copy {
+    /// Whether points of four columns are looked up in registers, 32 at a time. Else one load for each is faster, and
+    /// `short_points` takes the indices from [`Lookups`].
+    const REGISTER_GRIDS: bool;
+
+    /// 64 bytes: unsigned weight codes, or signed activation digits.
+    type Codes: Copy;
+    /// 32 u16.
+    type Words: Copy;
+
+    /// 32 bytes as words.
+    fn wide(self, bytes: &[u8; 32]) -> Self::Words;
+    /// The first four of each eight bytes as words.
+    fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words;
+    /// 32 words from memory.
+    fn load_words(self, words: &[[u8; 2]; 32]) -> Self::Words;
+    /// `words[i] | value` where bit `i` is set.
+    fn with_bits(self, words: Self::Words, bits: &[u8; 4], value: u16) -> Self::Words;
+    /// `words[i] | (fields[i] * factors[i % 4]) & mask`, where `fields[i]` are the bytes of `source` at `places[i]`; a place of 255
+    /// stands for the byte 0. Factors are powers of two.
+    fn with_fields<const B: usize>(
+        self,
+        words: Self::Words,
+        source: &[u8; B],
+        places: &[[u8; 2]; 32],
+        factors: [u16; 4],
+        mask: u16,
+    ) -> Self::Words;
+    /// The words modulo [`GRID`] as the indices of a chunk: the first 32, or the second.
+    fn store_indices(self, words: Self::Words, half: usize, out: &mut Lookups);
+    /// The same for `short_points`: words are below 256, and 256 more where the bit is set.
+    fn store_short_indices(self, words: Self::Words, high: &[u8; 4], half: usize, out: &mut Lookups);
+    /// The points of columns `64 * quarter..64 * quarter + 64` with indices for eight columns each.
+    fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes;
+    /// The same with indices for four columns each: `words` are the 32 of the half that the quarter lies in, their bits 8 apart.
+    fn short_points<const N: usize>(
+        self,
+        grid: &ShortGrid<N>,
+        words: Self::Words,
+        high: &[u8; 4],
+        lookups: &Lookups,
+        quarter: usize,
+    ) -> Self::Codes;
+    /// `words & mask`.
+    fn mask_words(self, words: Self::Words, mask: u16) -> Self::Words;
+    /// Adds `value` to the columns of index `i` where `bit` of word `i` is not set; indices are for eight columns.
+    fn add_where_clear(
+        self,
+        codes: Self::Codes,
+        words: Self::Words,
+        bit: u16,
+        quarter: usize,
+        value: u8,
+    ) -> Self::Codes;
+    /// The top nibbles of eight words, a byte each.
+    fn top_nibbles_of_twos(self, words: &[[u8; 2]; 8]) -> u64;
+    /// The top nibbles of eight words, a byte each.
+    fn top_nibbles_of_fours(self, words: &[[u8; 4]; 8]) -> u64;
+    /// The top nibbles of eight words, a byte each.
+    fn top_nibbles_of_eights(self, words: &[[u8; 8]; 8]) -> u64;
+    /// The signs of eight columns each from the top seven bits of words: the eighth makes the number of minus signs even.
+    fn even_signs_of_words(self, words: &[[u8; 2]; 32]) -> [[u8; 8]; QUARTERS];
+    /// The same from the lowest 28 bits of words for 32 columns each.
+    fn even_signs_of_fours(self, words: &[[u8; 4]; 8]) -> [[u8; 8]; QUARTERS];
+    /// The same from the second word of each two.
+    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8]) -> [[u8; 8]; QUARTERS];
+    /// `offset + code`, or `offset - code` in the columns whose bit is set.
+    fn add_signed(self, codes: Self::Codes, negative: &[u8; 8], offset: u8) -> Self::Codes;
+    /// `code`, or `15 - code` in the columns whose bit is set, for codes of 4 bits.
+    fn complement(self, codes: Self::Codes, set: &[u8; 8]) -> Self::Codes;
+}
+
 /// See the module's text.
-pub trait Simd: Copy {
+pub trait Simd: Grids {
     /// From how many activation rows on the panel is faster than decode, with 1, 2 and 3 digit planes. Measured on Q4_K,
     /// 2048 x 5632, with benches/matmul.rs.
     const PANEL_FROM: [usize; 3];
@@ -36,18 +157,10 @@ pub trait Simd: Copy {
     /// tile stay in registers.
     const TILE_ROWS: [usize; 3];
 
-    /// Whether tables of a few hundred 16-bit words are looked up in registers, 32 at a time, with `look_up_words`. Else one
-    /// load for each is faster.
-    const REGISTER_TABLES: bool;
-
-    /// 64 bytes: unsigned weight codes, or signed activation digits.
-    type Codes: Copy;
     /// 16 i32.
     type Ints: Copy;
     /// 16 f32.
     type Floats: Copy;
-    /// 32 u16.
-    type Words: Copy;
     /// 16 small signed integers, one per group of 16 columns of a chunk.
     type Groups: Copy;
     /// Four integer group scales, spread over the lanes of one code vector as `dot_scaled` wants them.
@@ -57,17 +170,6 @@ pub trait Simd: Copy {
 
     /// 64 bytes.
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes;
-    /// The bytes of eight words, lowest first.
-    fn words(self, words: [&u64; 8]) -> Self::Codes;
-    /// The bytes of sixteen words, lowest first.
-    fn short_words(self, words: [&u32; 16]) -> Self::Codes;
-    /// The bytes of 16 words of a table, lowest first: of those at `low[i]`, plus 256 where bit `i` of `high` is set, modulo
-    /// `N`, a power of two.
-    fn gather<const N: usize>(self, table: &[u32; N], low: &[u8; 16], high: u16) -> Self::Codes;
-    /// `offset + code`, or `offset - code` in the columns whose bit is set.
-    fn add_signed(self, codes: Self::Codes, negative: u64, offset: u8) -> Self::Codes;
-    /// 28 bits of each of two words as bytes of 7.
-    fn sevens(self, first: u32, second: u32) -> u64;
     /// Each of 16 bytes four times.
     fn repeat(self, bytes: &[u8; 16]) -> Self::Codes;
     /// The low nibbles of 8 bytes, their high nibbles, and the same of the other three eights.
@@ -128,23 +230,6 @@ pub trait Simd: Copy {
     fn f16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats;
     /// 16 bfloat16 as f32.
     fn bf16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats;
-
-    // ---- tables ----
-
-    /// 32 bytes as words.
-    fn wide(self, bytes: &[u8; 32]) -> Self::Words;
-    /// The first four of each eight bytes as words.
-    fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words;
-    /// 32 words from memory, masked.
-    fn masked(self, words: &[[u8; 2]; 32], mask: u16) -> Self::Words;
-    /// `words[i] | value` where bit `i` is set.
-    fn with_bits(self, words: Self::Words, bits: u32, value: u16) -> Self::Words;
-    /// `table[words[i]]`; the words are below `N`, which is 256 or 512.
-    fn look_up_words<const N: usize>(self, table: &[u16; N], words: Self::Words) -> Self::Words;
-    /// The fields of eight words from `8 * quarter` on, eight fields of 2 bits each, as codes.
-    fn eight_fields(self, words: Self::Words, quarter: usize) -> Self::Codes;
-    /// The fields of sixteen words from `16 * half` on, four fields of 3 bits each, as codes.
-    fn four_fields(self, words: Self::Words, half: usize) -> Self::Codes;
 
     // ---- integers ----
 
@@ -209,6 +294,6 @@ pub trait Simd: Copy {
     /// `out` is writable for 1024 bytes and aligned to 64.
     unsafe fn store_transposed(self, rows: &[Self::Codes; LANES], out: *mut u8);
 
-    /// Asks for the cache line at `address` to be brought in. Never faults.
+    /// Asks for the cache line at `address` to be brought in, to be read once. Never faults.
     fn prefetch(self, address: *const u8);
 }

@@ -103,11 +103,16 @@ macro_rules! programs {
     };
 }
 
-programs! { log offsets matmul metadata status nulls handles manners memory validate writer writer_misuse }
+programs! { activations log offsets matmul metadata status nulls handles manners memory validate writer writer_misuse }
 
 #[test]
 fn memory_with_a_thread_pool() {
     test("memory", &["pool"]);
+}
+
+#[test]
+fn memory_with_as_many_threads_as_there_may_be() {
+    test("memory", &["all"]);
 }
 
 #[test]

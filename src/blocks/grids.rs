@@ -4,20 +4,22 @@
 //! ggml-common.h in ggml 0.21.0 (MIT licence, copyright 2023-2026 The ggml authors). A grid point has 2 bits (IQ1, IQ2) or
 //! 3 bits (IQ3) per element here, the first element lowest; `spread_*` makes bytes of them when the crate is compiled.
 
-use crate::simd::Simd;
+use crate::simd::{GRID, ShortGrid, Simd};
 
-/// IQ1_S, IQ1_M: 8 values in -1, 0, 1 (as i8) per point, the first in the lowest byte.
-pub(crate) static IQ1S: [u64; 2048] = spread_8(PACKED_IQ1S, [0xff, 0, 1, 0]);
+/// IQ1_S, IQ1_M: 8 values per point, the first in the lowest byte: -1, 0 and 1 as `8 * value + 8`.
+pub(crate) static IQ1S: [u64; GRID] = spread_8(PACKED_IQ1S, [0, 8, 16, 0]);
 /// IQ2_XXS: 8 magnitudes per point, the first in the lowest byte.
-pub(crate) static IQ2XXS: [u64; 256] = spread_8(PACKED_IQ2XXS, IQ2_LEVELS);
+pub(crate) static IQ2XXS: [u64; GRID] = spread_8(PACKED_IQ2XXS, IQ2);
 /// IQ2_XS: as [`IQ2XXS`].
-pub(crate) static IQ2XS: [u64; 512] = spread_8(PACKED_IQ2XS, IQ2_LEVELS);
+pub(crate) static IQ2XS: [u64; GRID] = spread_8(PACKED_IQ2XS, IQ2);
 /// IQ2_S: as [`IQ2XXS`].
-pub(crate) static IQ2S: [u64; 1024] = spread_8(PACKED_IQ2S, IQ2_LEVELS);
-/// IQ3_XXS: 4 magnitudes per point, the first in the lowest byte.
-pub(crate) static IQ3XXS: [u32; 256] = spread_4(PACKED_IQ3XXS, [4, 12, 20, 28, 36, 44, 52, 62]);
-/// IQ3_S: as [`IQ3XXS`].
-pub(crate) static IQ3S: [u32; 512] = spread_4(PACKED_IQ3S, [1, 3, 5, 7, 9, 11, 13, 15]);
+pub(crate) static IQ2S: [u64; GRID] = spread_8(PACKED_IQ2S, IQ2);
+/// IQ3_XXS: 4 magnitudes per point.
+pub(crate) static IQ3XXS: ShortGrid<256> = short_grid(PACKED_IQ3XXS, [4, 12, 20, 28, 36, 44, 52, 62]);
+/// IQ3_S: the magnitudes 1, 3, .. 15 as the codes 8, 9, .. 15: so that 15 less the code stands for the negative.
+pub(crate) static IQ3S: ShortGrid<512> = short_grid(PACKED_IQ3S, [8, 9, 10, 11, 12, 13, 14, 15]);
+
+const IQ2: [u8; 4] = [8, 25, 43, 0];
 
 /// The signs of 8 elements, from one bit each: byte j is 0xff where bit j is set (negative) and 0 elsewhere.
 pub(crate) static SIGN_BYTES: [u64; 256] = {
@@ -34,37 +36,11 @@ pub(crate) static SIGN_BYTES: [u64; 256] = {
     table
 };
 
-/// The magnitudes of the packed grids' fields, filled up to 16 for `Simd::look_up`.
-pub(super) const IQ2_MAGNITUDES: [u8; 16] = [8, 25, 43, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-/// The same for IQ3_XXS.
-pub(super) const IQ3XXS_MAGNITUDES: [u8; 16] = [4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0];
-/// The same for IQ3_S.
-pub(super) const IQ3S_MAGNITUDES: [u8; 16] = [1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0];
-
-const IQ2_LEVELS: [u8; 4] = [8, 25, 43, 0];
-
 /// The eight signs of which only seven are stored (IQ2_XXS, IQ2_XS, IQ3_XXS): the number of minus signs is even.
 #[inline(always)]
 pub(crate) const fn even_signs(seven: u32) -> u8 {
     let seven = (seven & 127) as u8;
     seven | ((seven.count_ones() as u8 & 1) << 7)
-}
-
-/// Eight bytes of seven signs, each with the eighth that makes the number of minus signs even.
-#[inline(always)]
-pub(super) const fn with_parity(sevens: u64) -> u64 {
-    let folded = sevens ^ sevens >> 4;
-    let folded = folded ^ folded >> 2;
-    let parity = (folded ^ folded >> 1) & 0x0101_0101_0101_0101;
-    sevens | parity << 7
-}
-
-/// The low bytes of the four 16-bit fields of a word, together.
-#[inline(always)]
-pub(super) const fn low_bytes(fields: u64) -> u64 {
-    let fields = fields & 0x00ff_00ff_00ff_00ff;
-    let pairs = (fields | fields >> 8) & 0x0000_ffff_0000_ffff;
-    (pairs | pairs >> 16) & 0xffff_ffff
 }
 
 /// The four lowest bytes of a word in 16-bit fields.
@@ -81,16 +57,6 @@ pub(super) fn odd_scales<S: Simd>(s: S, nibbles: [u8; 8]) -> S::Groups {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let nibbles = u64::from_le_bytes(nibbles);
     s.interleave(((nibbles << 1) & (30 * ONES)) + ONES, ((nibbles >> 3) & (30 * ONES)) + ONES)
-}
-
-/// 64 points of IQ1 with their shifts, as codes: `8 * point + 9`, one more or, where the bit of `negative` is set, one less.
-#[inline(always)]
-pub(super) fn shifted_codes<S: Simd>(s: S, points: [&u64; 8], negative: u64) -> S::Codes {
-    let points = s.words(points);
-    let twice = s.add(points, points);
-    let four = s.add(twice, twice);
-    let shift = s.sub(s.splat_codes(10), s.and(s.bits(negative), s.splat_codes(2)));
-    s.add(s.add(four, four), shift)
 }
 
 /// Two points of a grid of 4 as one of 8.
@@ -119,12 +85,12 @@ pub(super) fn write_signed(out: &mut [f32; 8], scale: f32, magnitudes: u64, sign
 pub(super) fn write_shifted(out: &mut [f32; 8], scale: f32, point: u64, negative: bool) {
     let delta = if negative { -0.125 } else { 0.125 };
     for (value, byte) in out.iter_mut().zip(point.to_le_bytes()) {
-        *value = scale * (f32::from(byte as i8) + delta);
+        *value = scale * ((f32::from(byte) - 8.0) / 8.0 + delta);
     }
 }
 
-const fn spread_8<const N: usize>(packed: [u16; N], levels: [u8; 4]) -> [u64; N] {
-    let mut points = [0; N];
+const fn spread_8<const N: usize>(packed: [u16; N], levels: [u8; 4]) -> [u64; GRID] {
+    let mut points = [0; GRID];
     let mut point = 0;
     while point < N {
         let mut element = 0;
@@ -138,19 +104,48 @@ const fn spread_8<const N: usize>(packed: [u16; N], levels: [u8; 4]) -> [u64; N]
     points
 }
 
-const fn spread_4<const N: usize>(packed: [u16; N], levels: [u8; 8]) -> [u32; N] {
-    let mut points = [0; N];
+const fn short_grid<const N: usize>(packed: [u16; N], levels: [u8; 8]) -> ShortGrid<N> {
+    let mut points = [[0; 4]; GRID];
     let mut point = 0;
     while point < N {
+        let mut word = 0;
         let mut element = 0;
         while element < 4 {
             let level = levels[(packed[point] >> (3 * element) & 7) as usize];
-            points[point] |= (level as u32) << (8 * element);
+            word |= (level as u32) << (8 * element);
             element += 1;
+        }
+        points[point] = [word; 4];
+        point += 1;
+    }
+    ShortGrid { points, packed: interleaved(packed), magnitudes: twice(levels) }
+}
+
+/// Fields of 3 bits, those of even columns moved to the lower byte and those of odd ones to the upper.
+const fn interleaved<const N: usize>(packed: [u16; N]) -> [u16; N] {
+    let mut out = [0; N];
+    let mut point = 0;
+    while point < N {
+        let mut field = 0;
+        while field < 4 {
+            let value = packed[point] >> (3 * field) & 7;
+            out[point] |= value << (field / 2 * 3 + field % 2 * 8);
+            field += 1;
         }
         point += 1;
     }
-    points
+    out
+}
+
+/// `levels` twice, for `Simd::look_up`.
+const fn twice(levels: [u8; 8]) -> [u8; 16] {
+    let mut all = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        all[i] = levels[i % 8];
+        i += 1;
+    }
+    all
 }
 
 #[rustfmt::skip]
@@ -305,7 +300,7 @@ const PACKED_IQ1S: [u16; 2048] = [
 ];
 
 #[rustfmt::skip]
-pub(super) static PACKED_IQ2XXS: [u16; 256] = [
+const PACKED_IQ2XXS: [u16; 256] = [
     0x0000, 0x0002, 0x0005, 0x0008, 0x000a, 0x0011, 0x0014, 0x0020, 0x0022, 0x0028, 0x002a, 0x0041, 0x0044, 0x0050,
     0x0058, 0x0061, 0x0064, 0x0080, 0x0082, 0x008a, 0x00a2, 0x0101, 0x0104, 0x0110, 0x0115, 0x0140, 0x0184, 0x0198,
     0x0200, 0x0202, 0x0222, 0x0282, 0x0401, 0x0404, 0x0410, 0x0421, 0x0424, 0x0440, 0x0442, 0x0448, 0x0460, 0x0481,
@@ -328,7 +323,7 @@ pub(super) static PACKED_IQ2XXS: [u16; 256] = [
 ];
 
 #[rustfmt::skip]
-pub(super) static PACKED_IQ2XS: [u16; 512] = [
+const PACKED_IQ2XS: [u16; 512] = [
     0x0000, 0x0002, 0x0005, 0x0008, 0x000a, 0x0011, 0x0014, 0x0016, 0x0019, 0x0020, 0x0022, 0x0025, 0x0028, 0x0041,
     0x0044, 0x0046, 0x0049, 0x0050, 0x0052, 0x0055, 0x0058, 0x0061, 0x0064, 0x0080, 0x0082, 0x0085, 0x0088, 0x0091,
     0x0094, 0x0099, 0x00a0, 0x0101, 0x0104, 0x0106, 0x0109, 0x0110, 0x0112, 0x0115, 0x0118, 0x011a, 0x0121, 0x0124,
@@ -447,7 +442,7 @@ const PACKED_IQ2S: [u16; 1024] = [
 ];
 
 #[rustfmt::skip]
-pub(super) static PACKED_IQ3XXS: [u16; 256] = [
+const PACKED_IQ3XXS: [u16; 256] = [
     0x000, 0x002, 0x004, 0x009, 0x00b, 0x00f, 0x010, 0x012, 0x019, 0x022, 0x03b, 0x03d, 0x041, 0x043, 0x048, 0x04a,
     0x051, 0x055, 0x058, 0x05a, 0x061, 0x06c, 0x078, 0x080, 0x082, 0x084, 0x089, 0x090, 0x092, 0x099, 0x09b, 0x09f,
     0x0a9, 0x0af, 0x0bd, 0x0c1, 0x0c7, 0x0c8, 0x0ca, 0x0d5, 0x0f8, 0x10b, 0x11f, 0x124, 0x12f, 0x13b, 0x13d, 0x141,
@@ -467,7 +462,7 @@ pub(super) static PACKED_IQ3XXS: [u16; 256] = [
 ];
 
 #[rustfmt::skip]
-pub(super) static PACKED_IQ3S: [u16; 512] = [
+const PACKED_IQ3S: [u16; 512] = [
     0x000, 0x001, 0x002, 0x005, 0x007, 0x008, 0x009, 0x00a, 0x00c, 0x00e, 0x010, 0x011, 0x015, 0x01b, 0x020, 0x022,
     0x025, 0x027, 0x029, 0x02b, 0x030, 0x032, 0x039, 0x03c, 0x03f, 0x040, 0x041, 0x042, 0x044, 0x048, 0x049, 0x04d,
     0x050, 0x053, 0x057, 0x059, 0x05d, 0x064, 0x071, 0x075, 0x07a, 0x080, 0x081, 0x085, 0x087, 0x088, 0x08b, 0x08e,

@@ -12,9 +12,9 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ1S, shifted_codes, wide_bytes, write_shifted};
+use super::grids::{IQ1S, write_shifted};
 use super::{Affine, Block, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One IQ1_M block.
@@ -34,6 +34,22 @@ impl Iq1M {
     pub(crate) fn d(&self) -> f16 {
         let [a, b, c, d] = self.scales.map(|word| u16::from_le_bytes(word) >> 12);
         f16::from_bits(a | b << 4 | c << 8 | d << 12)
+    }
+
+    /// The indices of a chunk in bits 0..11; bit 11 is set where delta is negative.
+    #[inline(always)]
+    fn indices<S: Simd>(chunk: &[Self], s: S) -> S::Words {
+        // Byte l / 2 to word l, then the nibble to bits 8..12.
+        const PLACES: [[u8; 2]; 32] = {
+            let mut places = [[0, 255]; 32];
+            let mut l = 0;
+            while l < 32 {
+                places[l][0] = l as u8 / 2;
+                l += 1;
+            }
+            places
+        };
+        s.with_fields(s.wide(&chunk[0].low), &chunk[0].high, &PLACES, [256, 16, 256, 16], 0xf00)
     }
 }
 
@@ -64,18 +80,14 @@ impl Affine for Iq1M {
     const CODE_MAX: usize = 18;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        let block = &chunk[0];
-        let point = |l: usize| {
-            let high = block.high[4 * quarter + l / 2] >> (l % 2 * 4);
-            &IQ1S[usize::from(block.low[8 * quarter + l]) | usize::from(high & 7) << 8]
-        };
-        let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
-        // Bits 3, 7, .. of the nibbles, a byte each.
-        let nibbles = u32::from_le_bytes(block.high.as_chunks().0[quarter]);
-        let wide = wide_bytes(nibbles);
-        let bits = (wide >> 3 | wide << 1) & 0x0101_0101_0101_0101;
-        shifted_codes(s, points, bits * 255)
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+        s.store_indices(Self::indices(chunk, s), 0, out);
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
+        let points = s.points(&IQ1S, lookups, quarter);
+        s.add_where_clear(points, Self::indices(chunk, s), 0x800, quarter, 2)
     }
 
     #[inline(always)]

@@ -11,9 +11,9 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ1S, low_bytes, shifted_codes, write_shifted};
+use super::grids::{IQ1S, write_shifted};
 use super::{Affine, Block, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One IQ1_S block.
@@ -52,27 +52,43 @@ unsafe impl Block for Iq1S {
 impl Affine for Iq1S {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
-    const CODE_MAX: usize = 18;
+    const CODE_MAX: usize = 16;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        let high = |l: usize| u16::from_le_bytes(chunk[0].high[2 * quarter + l / 4]);
-        let point = |l: usize| {
-            let low = chunk[0].low[2 * quarter + l / 4][l % 4];
-            &IQ1S[usize::from(low) | usize::from(high(l) >> (3 * (l % 4)) & 7) << 8]
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+        // Word l / 4 to word l, but for the last of four only its second byte; then the field of three bits to bits 8..11.
+        const PLACES: [[u8; 2]; 32] = {
+            let mut places = [[0; 2]; 32];
+            let mut l = 0;
+            while l < 32 {
+                let word = l as u8 / 4 * 2;
+                places[l] = if l % 4 == 3 { [word + 1, 255] } else { [word, word + 1] };
+                l += 1;
+            }
+            places
         };
-        let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
-        let negative = |l: usize| u64::from(high(l) >> 15) * 0xffff_ffff;
-        let negative = negative(0) | negative(4) << 32;
-        shifted_codes(s, points, negative)
+        let low = chunk[0].low.as_flattened().as_array().unwrap_or(&[0; 32]);
+        let high: &[u8; 16] = chunk[0].high.as_flattened().as_array().unwrap_or(&[0; 16]);
+        s.store_indices(s.with_fields(s.wide(low), high, &PLACES, [256, 32, 4, 128], 0x700), 0, out);
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(_: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
+        s.points(&IQ1S, lookups, quarter)
     }
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let [first, second] = [&chunk[0].high[..4], &chunk[0].high[4..]]
-            .map(|four| four.iter().rev().fold(0, |word, high| word << 16 | u64::from(u16::from_le_bytes(*high))));
-        let three = |word: u64| low_bytes(word >> 12 & 0x0007_0007_0007_0007);
-        let scales = s.groups_twice(2 * (three(first) | three(second) << 32) + 0x0101_0101_0101_0101);
-        Scaling::integer_offset(s, 9.0, s.f16(chunk[0].d) / 8.0, scales)
+        // Three bits of scale and the sign of delta. A code of 8 stands for the value delta, which is plus or minus an eighth:
+        // so the min is the scale less that.
+        let nibbles = s.top_nibbles_of_twos(&chunk[0].high);
+        let ones = 0x0101_0101_0101_0101;
+        let (scales, negative) = (2 * (nibbles & (7 * ones)) + ones, nibbles >> 3 & ones);
+        // No byte of the scales is 0, so none carries into the next.
+        let signed = (scales ^ (negative * 255)) + negative;
+        let (scales, signed) = (s.groups_twice(scales), s.group_floats(s.groups_twice(signed)));
+        let d = s.f16(chunk[0].d);
+        let mins = s.fnma(s.splat(d / 8.0), signed, s.mul(s.splat(d), s.group_floats(scales)));
+        Scaling::integer(s, d / 8.0, scales, mins)
     }
 }

@@ -12,9 +12,9 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2S, odd_scales, wide_bytes, write_signed};
+use super::grids::{IQ2S, odd_scales, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One IQ2_S block.
@@ -63,19 +63,24 @@ impl Affine for Iq2S {
     const CODE_MAX: usize = 86;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        // The indices of 32 weights in 16 bits each.
-        let indices = |half: usize| {
-            let low = wide_bytes(u32::from_le_bytes(chunk[0].low.as_chunks().0[2 * quarter + half]));
-            let high = u64::from(chunk[0].high[2 * quarter + half]);
-            let high = (high | high << 28) & 0x0000_000f_0000_000f;
-            low | ((high | high << 14) & 0x0003_0003_0003_0003) << 8
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+        // Byte l / 4 to word l, then the field of two bits to bits 8 and 9.
+        const PLACES: [[u8; 2]; 32] = {
+            let mut places = [[0, 255]; 32];
+            let mut l = 0;
+            while l < 32 {
+                places[l][0] = l as u8 / 4;
+                l += 1;
+            }
+            places
         };
-        let indices = [indices(0), indices(1)];
-        let point = |l: usize| &IQ2S[(indices[l / 4] >> (16 * (l % 4)) & 1023) as usize];
-        let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
-        let signs = u64::from_le_bytes(chunk[0].signs.as_chunks::<8>().0[quarter]);
-        s.add_signed(s.words(points), signs, 43)
+        let indices = s.with_fields(s.wide(&chunk[0].low), &chunk[0].high, &PLACES, [256, 64, 16, 4], 0x300);
+        s.store_indices(indices, 0, out);
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
+        s.add_signed(s.points(&IQ2S, lookups, quarter), &chunk[0].signs.as_chunks().0[quarter], 43)
     }
 
     #[inline(always)]

@@ -11,9 +11,9 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2_MAGNITUDES, IQ2XS, PACKED_IQ2XS, even_signs, low_bytes, odd_scales, with_parity, write_signed};
+use super::grids::{IQ2XS, even_signs, odd_scales, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One IQ2_XS block.
@@ -53,24 +53,14 @@ impl Affine for Iq2Xs {
     const CODE_MAX: usize = 86;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        let points: &[[u8; 2]; 8] = &chunk[0].points.as_chunks().0[quarter];
-        let point = |l: usize| u16::from_le_bytes(points[l]);
-        let word = |l: usize| {
-            u64::from(point(l))
-                | u64::from(point(l + 1)) << 16
-                | u64::from(point(l + 2)) << 32
-                | u64::from(point(l + 3)) << 48
-        };
-        let signs =
-            low_bytes(word(0) >> 9 & 0x007f_007f_007f_007f) | low_bytes(word(4) >> 9 & 0x007f_007f_007f_007f) << 32;
-        if S::REGISTER_TABLES {
-            let points = s.look_up_words(&PACKED_IQ2XS, s.masked(&chunk[0].points, 511));
-            return s.add_signed(s.look_up(s.eight_fields(points, quarter), &IQ2_MAGNITUDES), with_parity(signs), 43);
-        }
-        let point = |l: usize| &IQ2XS[usize::from(point(l) & 511)];
-        let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
-        s.add_signed(s.words(points), with_parity(signs), 43)
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+        out.negative = s.even_signs_of_words(&chunk[0].points);
+        s.store_indices(s.mask_words(s.load_words(&chunk[0].points), 511), 0, out);
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(_: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
+        s.add_signed(s.points(&IQ2XS, lookups, quarter), &lookups.negative[quarter], 43)
     }
 
     #[inline(always)]

@@ -12,9 +12,9 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2_MAGNITUDES, IQ2XXS, PACKED_IQ2XXS, even_signs, with_parity, write_signed};
+use super::grids::{IQ2XXS, even_signs, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One IQ2_XXS block.
@@ -55,24 +55,19 @@ impl Affine for Iq2Xxs {
     const CODE_MAX: usize = 86;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        let groups = &chunk[0].groups.as_chunks::<2>().0[quarter];
-        let [first, second] = [&groups[0], &groups[1]].map(|[.., a, b, c, d]| u32::from_le_bytes([*a, *b, *c, *d]));
-        let signs = with_parity(s.sevens(first, second));
-        if S::REGISTER_TABLES {
-            let points = s.look_up_words(&PACKED_IQ2XXS, s.wide_first_fours(&chunk[0].groups));
-            return s.add_signed(s.look_up(s.eight_fields(points, quarter), &IQ2_MAGNITUDES), signs, 43);
-        }
-        let point = |l: usize| &IQ2XXS[usize::from(groups[l / 4][l % 4])];
-        let points = [point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7)];
-        s.add_signed(s.words(points), signs, 43)
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+        out.negative = s.even_signs_of_eights(&chunk[0].groups);
+        s.store_indices(s.wide_first_fours(&chunk[0].groups), 0, out);
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(_: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
+        s.add_signed(s.points(&IQ2XXS, lookups, quarter), &lookups.negative[quarter], 43)
     }
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        // The top nibble of each group.
-        let scales =
-            chunk[0].groups.iter().rev().fold(0, |scales, group| scales << 8 | u64::from_le_bytes(*group) >> 60);
+        let scales = s.top_nibbles_of_eights(&chunk[0].groups);
         let scales = s.groups_twice(2 * scales + 0x0101_0101_0101_0101);
         Scaling::integer_offset(s, 43.0, s.f16(chunk[0].d) / 8.0, scales)
     }

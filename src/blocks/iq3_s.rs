@@ -12,9 +12,9 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ3S, IQ3S_MAGNITUDES, PACKED_IQ3S, join, wide_bytes, write_signed};
+use super::grids::{IQ3S, join, wide_bytes, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One IQ3_S block.
@@ -36,6 +36,12 @@ impl Iq3S {
     pub(crate) fn index(&self, l: usize) -> usize {
         usize::from(self.low[l]) | usize::from(self.high[l / 8] >> (l % 8) & 1) << 8
     }
+
+    /// The indices of 128 columns, the bits 8 apart.
+    #[inline(always)]
+    fn indices<S: Simd>(chunk: &[Self], s: S, half: usize) -> (S::Words, &[u8; 4]) {
+        (s.wide(&chunk[0].low.as_chunks().0[half]), &chunk[0].high.as_chunks().0[half])
+    }
 }
 
 // SAFETY: byte arrays only: alignment 1, no padding, any bits are valid.
@@ -52,7 +58,9 @@ unsafe impl Block for Iq3S {
         for (l, (signs, values)) in self.signs.iter().zip(out.as_chunks_mut().0).enumerate() {
             let s = (self.scales[l / 8] >> (l / 4 % 2 * 4)) & 15;
             let scale = d * f32::from(1 + 2 * s);
-            let magnitudes = join(IQ3S[self.index(2 * l)], IQ3S[self.index(2 * l + 1)]);
+            let points = join(IQ3S.points[self.index(2 * l)][0], IQ3S.points[self.index(2 * l + 1)][0]);
+            // A code of 8 + h is the magnitude 2 * h + 1.
+            let magnitudes = 2 * points - 0x0f0f_0f0f_0f0f_0f0f;
             write_signed(values, scale, magnitudes, *signs);
         }
     }
@@ -61,22 +69,22 @@ unsafe impl Block for Iq3S {
 impl Affine for Iq3S {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
-    const CODE_MAX: usize = 30;
+    const SHORT_GRID: bool = true;
+    const CODE_MAX: usize = 15;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
-        let signs = u64::from_le_bytes(chunk[0].signs.as_chunks::<8>().0[quarter]);
-        if S::REGISTER_TABLES {
-            let (low, high) = (chunk[0].low.as_chunks().0, chunk[0].high.as_chunks().0);
-            let indices = s.with_bits(s.wide(&low[quarter / 2]), u32::from_le_bytes(high[quarter / 2]), 256);
-            let points = s.look_up_words(&PACKED_IQ3S, indices);
-            return s.add_signed(s.look_up(s.four_fields(points, quarter % 2), &IQ3S_MAGNITUDES), signs, 15);
+    fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
+        for half in 0..2 {
+            let (low, high) = Self::indices(chunk, s, half);
+            s.store_short_indices(low, high, half, out);
         }
-        let high = u16::from_le_bytes(chunk[0].high.as_chunks().0[quarter]);
-        // Nine bits an index: taking them apart one by one costs more than the gather does (6.4
-        // against 7.7 G weights/s at the AVX2 level of a Zen 5).
-        let magnitudes = s.gather(&IQ3S, &chunk[0].low.as_chunks().0[quarter], high);
-        s.add_signed(magnitudes, signs, 15)
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
+        let (low, high) = Self::indices(chunk, s, quarter / 2);
+        let points = s.short_points(&IQ3S, low, high, lookups, quarter);
+        s.complement(points, &chunk[0].signs.as_chunks().0[quarter])
     }
 
     #[inline(always)]
@@ -85,6 +93,6 @@ impl Affine for Iq3S {
         let wide = wide_bytes(u32::from_le_bytes(chunk[0].scales));
         let scales = (wide | wide << 4) & 0x0f0f_0f0f_0f0f_0f0f;
         let scales = s.groups_twice(2 * scales + 0x0101_0101_0101_0101);
-        Scaling::integer_offset(s, 15.0, s.f16(chunk[0].d), scales)
+        Scaling::integer_offset(s, 7.5, 2.0 * s.f16(chunk[0].d), scales)
     }
 }

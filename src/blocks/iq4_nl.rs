@@ -13,7 +13,7 @@ use super::fit::inverse;
 use super::levels::{nearest, scale_for_levels};
 use super::scale::Normal;
 use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One IQ4_NL block.
@@ -107,7 +107,7 @@ impl Affine for Iq4Nl {
     const CODE_MAX: usize = 241;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         s.look_up(s.nibbles(&chunk[2 * quarter].codes, &chunk[2 * quarter + 1].codes), &CODES)
     }
 

@@ -17,7 +17,7 @@ use super::iq4_nl::{CODES, LEVELS, codes, fit, write};
 use super::levels::squared_error;
 use super::scale::Normal;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One IQ4_XS block.
@@ -108,7 +108,7 @@ impl Affine for Iq4Xs {
     const CODE_MAX: usize = 241;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         s.look_up(s.nibbles(&chunk[0].codes[2 * quarter], &chunk[0].codes[2 * quarter + 1]), &CODES)
     }
 

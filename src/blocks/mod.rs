@@ -72,9 +72,10 @@ pub use tq1_0::Tq1_0;
 pub use tq2_0::Tq2_0;
 
 pub(crate) use convert::quantized_bytes;
+pub(crate) use grids::even_signs;
 
 use crate::error::{Result, error};
-use crate::simd::{CHUNK, LANES, Simd};
+use crate::simd::{CHUNK, LANES, Lookups, Simd};
 
 /// Number, name, elements and bytes per block of every live ggml type.
 /// Source: ggml.h and ggml-common.h of ggml 0.25.3 (MIT).
@@ -334,8 +335,15 @@ pub(crate) trait Affine: Block {
     /// The largest code. Up to 63 is fastest, then up to 127.
     const CODE_MAX: usize;
 
-    /// The codes of columns `64 * quarter..64 * quarter + 64`. `quarter` is a constant after inlining.
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes;
+    /// Whether the codes are points of a `ShortGrid`.
+    const SHORT_GRID: bool = false;
+
+    /// For types with grids: the indices of the whole chunk, and signs that need work.
+    #[inline(always)]
+    fn index<S: Simd>(_chunk: &[Self], _s: S, _out: &mut Lookups) {}
+
+    /// The codes of columns `64 * quarter..64 * quarter + 64`, given what `index` wrote. `quarter` is a constant after inlining.
+    fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes;
 
     /// All scales of the chunk.
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S>;
@@ -347,6 +355,7 @@ pub(crate) const fn chunk_blocks<B: Block>() -> usize {
 }
 
 /// The scales of one chunk, per group of 16 columns (types with groups of 32 give each twice).
+#[derive(Clone, Copy)]
 pub(crate) struct Scaling<S: Simd> {
     /// With integer scales: what they are multiplied by.
     pub(crate) d: f32,

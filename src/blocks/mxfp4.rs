@@ -10,7 +10,7 @@
 
 use super::scale::Normal;
 use super::{Affine, Block, Quantizer, Scaling, TensorType, fp4};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 
 /// One MXFP4 block.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ impl Affine for Mxfp4 {
     const CODE_MAX: usize = 24;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         s.look_up(s.nibbles(&chunk[2 * quarter].codes, &chunk[2 * quarter + 1].codes), &fp4::CODES)
     }
 

@@ -12,7 +12,7 @@
 use super::grids::wide_bytes;
 use super::scale::{Normal, largest};
 use super::{Affine, Block, Quantizer, Scaling, TensorType, fp4};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 
 /// One NVFP4 block.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +86,7 @@ impl Affine for Nvfp4 {
     const CODE_MAX: usize = 24;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         s.look_up(s.nibbles_of_eights(&chunk[quarter].codes), &fp4::CODES)
     }
 

@@ -11,7 +11,7 @@
 use super::check::finite;
 use super::scale::Normal;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q1_0 block.
@@ -67,7 +67,7 @@ impl Affine for Q1_0 {
     const CODE_MAX: usize = 2;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let words = chunk[quarter / 2].bits.as_chunks::<8>().0;
         s.and(s.bits(u64::from_le_bytes(words[quarter % 2])), s.splat_codes(2))
     }

@@ -12,7 +12,7 @@ use super::check::finite;
 use super::fit::{code, inverse};
 use super::scale::{Normal, best_few_levels};
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::{COLUMNS, Simd};
+use crate::simd::{COLUMNS, Lookups, Simd};
 use half::f16;
 
 /// One Q2_0 block.
@@ -76,7 +76,7 @@ impl Affine for Q2_0 {
     const CODE_MAX: usize = 3;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         // A byte holds four neighbours: it is repeated, and in each copy another one is moved to the top.
         let copies = s.repeat(&chunk[quarter].codes);
         s.shift_right(s.multiply(copies, &TO_THE_TOP), 6, 6, 3)

@@ -15,7 +15,7 @@ use super::bits::{pack, unpack};
 use super::check::both_finite;
 use super::super_block::ScalesAndMins;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q2_K block.
@@ -77,7 +77,7 @@ impl Affine for Q2K {
     const CODE_MAX: usize = 3;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let bytes = &chunk[0].codes[quarter / 2];
         let shift = 4 * (quarter as u32 % 2);
         s.shift_right(s.join(bytes, bytes), shift, shift + 2, 3)

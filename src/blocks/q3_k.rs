@@ -17,7 +17,7 @@ use super::check::finite;
 use super::signed::Signed;
 use super::super_block::SignedScales;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q3_K block.
@@ -94,7 +94,7 @@ impl Affine for Q3K {
     const CODE_MAX: usize = 7;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let block = &chunk[0];
         let (low, shift) = (&block.low[quarter / 2], 4 * (quarter as u32 % 2));
         let low = s.shift_right(s.join(low, low), shift, shift + 2, 3);

@@ -13,7 +13,7 @@ use super::check::finite;
 use super::fit::{group, half, inverse};
 use super::signed::Signed;
 use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q4_0 block.
@@ -65,7 +65,7 @@ impl Affine for Q4_0 {
     const CODE_MAX: usize = 15;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         s.nibbles(&chunk[2 * quarter].codes, &chunk[2 * quarter + 1].codes)
     }
 

@@ -13,7 +13,7 @@ use super::bits::{pack, unpack};
 use super::check::both_finite;
 use super::fit::{Fit, code, group, half, inverse};
 use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q4_1 block.
@@ -67,7 +67,7 @@ impl Affine for Q4_1 {
     const CODE_MAX: usize = 15;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         s.nibbles(&chunk[2 * quarter].codes, &chunk[2 * quarter + 1].codes)
     }
 

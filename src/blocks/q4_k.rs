@@ -17,7 +17,7 @@ use super::check::both_finite;
 use super::six_bits::SixBits;
 use super::super_block::ScalesAndMins;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q4_K block.
@@ -79,7 +79,7 @@ impl Affine for Q4K {
     const CODE_MAX: usize = 15;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let bytes = &chunk[0].codes[quarter];
         s.shift_right(s.join(bytes, bytes), 0, 4, 15)
     }

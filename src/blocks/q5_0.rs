@@ -14,7 +14,7 @@ use super::check::finite;
 use super::fit::{group, half, inverse};
 use super::signed::Signed;
 use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q5_0 block.
@@ -68,7 +68,7 @@ impl Affine for Q5_0 {
     const CODE_MAX: usize = 31;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let (first, second) = (&chunk[2 * quarter], &chunk[2 * quarter + 1]);
         let high = u64::from(u32::from_le_bytes(first.high)) | u64::from(u32::from_le_bytes(second.high)) << 32;
         s.or(s.nibbles(&first.low, &second.low), s.and(s.bits(high), s.splat_codes(16)))

@@ -14,7 +14,7 @@ use super::bits::{pack, pack_row, unpack, unpack_row};
 use super::check::both_finite;
 use super::fit::{Fit, code, group, half, inverse};
 use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q5_1 block.
@@ -70,7 +70,7 @@ impl Affine for Q5_1 {
     const CODE_MAX: usize = 31;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let (first, second) = (&chunk[2 * quarter], &chunk[2 * quarter + 1]);
         let high = u64::from(u32::from_le_bytes(first.high)) | u64::from(u32::from_le_bytes(second.high)) << 32;
         s.or(s.nibbles(&first.low, &second.low), s.and(s.bits(high), s.splat_codes(16)))

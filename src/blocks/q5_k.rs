@@ -16,7 +16,7 @@ use super::check::both_finite;
 use super::six_bits::SixBits;
 use super::super_block::ScalesAndMins;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q5_K block.
@@ -83,7 +83,7 @@ impl Affine for Q5K {
     const CODE_MAX: usize = 31;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let block = &chunk[0];
         let low = s.shift_right(s.join(&block.low[quarter], &block.low[quarter]), 0, 4, 15);
         let high = s.shift_right(s.join(&block.high, &block.high), 2 * quarter as u32, 2 * quarter as u32 + 1, 1);

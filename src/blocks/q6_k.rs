@@ -16,7 +16,7 @@ use super::check::finite;
 use super::signed::Signed;
 use super::super_block::SignedScales;
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q6_K block.
@@ -78,7 +78,7 @@ impl Affine for Q6K {
     const CODE_MAX: usize = 63;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let block = &chunk[0];
         let (half, shift) = (quarter / 2, 4 * (quarter as u32 % 2));
         let low = s.shift_right(s.bytes(&block.low[half]), shift, shift, 15);

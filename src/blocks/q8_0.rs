@@ -12,7 +12,7 @@ use super::check::finite;
 use super::fit::{group, half, inverse};
 use super::signed::Signed;
 use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q8_0 block.
@@ -60,7 +60,7 @@ impl Affine for Q8_0 {
     const CODE_MAX: usize = 255;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let codes = s.join(&chunk[2 * quarter].codes, &chunk[2 * quarter + 1].codes);
         s.xor(codes, s.splat_codes(128))
     }

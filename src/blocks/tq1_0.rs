@@ -16,7 +16,7 @@ use super::check::finite;
 use super::fit::{code, inverse};
 use super::scale::{Normal, best_few_levels};
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::{COLUMNS, QUARTERS, Simd};
+use crate::simd::{COLUMNS, Lookups, QUARTERS, Simd};
 use half::f16;
 
 /// One TQ1_0 block.
@@ -102,7 +102,7 @@ impl Affine for Tq1_0 {
     const CODE_MAX: usize = 2;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let digits = &chunk[0].digits;
         let ([first, ..], [second, ..]) = (digits.as_chunks::<32>().0, digits[32..].as_chunks::<16>().0) else {
             return s.splat_codes(0);

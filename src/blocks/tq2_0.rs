@@ -12,7 +12,7 @@ use super::check::finite;
 use super::fit::{code, inverse};
 use super::scale::{Normal, best_few_levels};
 use super::{Affine, Block, Quantizer, Scaling, TensorType};
-use crate::simd::Simd;
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One TQ2_0 block.
@@ -65,7 +65,7 @@ impl Affine for Tq2_0 {
     const CODE_MAX: usize = 3;
 
     #[inline(always)]
-    fn codes<S: Simd>(chunk: &[Self], s: S, quarter: usize) -> S::Codes {
+    fn codes<S: Simd>(chunk: &[Self], _: &Lookups, s: S, quarter: usize) -> S::Codes {
         let bytes = &chunk[0].codes[quarter / 2];
         let shift = 4 * (quarter as u32 % 2);
         s.shift_right(s.join(bytes, bytes), shift, shift + 2, 3)

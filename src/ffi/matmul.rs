@@ -20,8 +20,9 @@ use std::ffi::c_void;
 /// `m`: rows of x and y. `y`: receives the product, `y_length` floats in the buffer, row i begins at y + i * y_stride;
 /// y_stride 0 means n. Only the m x n elements of the product are written.
 ///
-/// Nothing is kept after the call. With m or n 0 it does nothing. Several threads may use one context; two calls that
-/// write the same y race for its contents. The result is the same, bit for bit, for every number of threads.
+/// Nothing is kept after the call; to multiply the same x with several W, see gguffuse_activations_new. With m or n 0 it
+/// does nothing. Several threads may use one context; two calls that write the same y race for its contents. The result
+/// is the same, bit for bit, for every number of threads.
 ///
 /// Errors, y is not touched: GGUFFUSE_ERROR_INVALID_HANDLE, _UNSUPPORTED_TYPE, _SHAPE, _BUFFER_TOO_SMALL (w, x or y),
 /// _ALIASING (y overlaps x or w), _MISALIGNED (x or y), _NULL_ARGUMENT (w, x or y, even if nothing is read from it),
@@ -114,14 +115,20 @@ pub unsafe extern "C" fn gguffuse_matmul_rows(
 
 /// # Safety
 /// `w` is NULL, or valid to read `w_bytes` from for `'a`, and nobody writes there.
-unsafe fn weights<'a>(r#type: u32, w: *const c_void, w_bytes: usize, n: usize, k: usize) -> Result<Weights<'a>> {
+pub(super) unsafe fn weights<'a>(
+    r#type: u32,
+    w: *const c_void,
+    w_bytes: usize,
+    n: usize,
+    k: usize,
+) -> Result<Weights<'a>> {
     // SAFETY: the same condition.
     let data = unsafe { arguments::bytes(w, w_bytes, "w") }?;
     Ok(Weights { tensor_type: TensorType::require(r#type)?, n, k, data })
 }
 
 /// A tensor as a matrix: all dimensions but the first are rows.
-fn matrix<'a>(tensor: &Tensor<'a>) -> Result<Weights<'a>> {
+pub(super) fn matrix<'a>(tensor: &Tensor<'a>) -> Result<Weights<'a>> {
     let [k, rows @ ..] = tensor.dims;
     let n = rows.into_iter().try_fold(1u64, u64::checked_mul).and_then(|n| usize::try_from(n).ok());
     match (usize::try_from(k), n) {
@@ -130,13 +137,13 @@ fn matrix<'a>(tensor: &Tensor<'a>) -> Result<Weights<'a>> {
     }
 }
 
-fn input(x: *const f32, length: usize, stride: usize) -> Result<RawMatrix> {
+pub(super) fn input(x: *const f32, length: usize, stride: usize) -> Result<RawMatrix> {
     let data = arguments::aligned(x, "x")?.as_ptr().cast_const();
     arguments::fits_in_memory(data, length, "x")?;
     Ok(RawMatrix { data, length, stride })
 }
 
-fn output(y: *mut f32, length: usize, stride: usize) -> Result<RawMatrixMut> {
+pub(super) fn output(y: *mut f32, length: usize, stride: usize) -> Result<RawMatrixMut> {
     let data = arguments::aligned(y, "y")?.as_ptr();
     arguments::fits_in_memory(data, length, "y")?;
     Ok(RawMatrixMut { data, length, stride })

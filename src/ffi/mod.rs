@@ -1,6 +1,6 @@
 //! The C boundary: the only `extern "C"` of the library, and the source of `include/gguffuse.h`.
 //!
-//! One file per C noun (`file`, `tensor`, `metadata`, `types`, `context`, `matmul`, `weights`, `writer` with
+//! One file per C noun (`file`, `tensor`, `metadata`, `types`, `context`, `matmul`, `activations`, `weights`, `writer` with
 //! `writer_metadata`, `version`, `status`, `log`); what they share is in `arguments` (pointers and structs of the caller),
 //! `handles` (the handle table), `call` (what a call borrows from its thread) and this file. Nothing here computes: a
 //! function checks what only C can get wrong, calls Rust, and stores the answer.
@@ -27,6 +27,7 @@
 // The names are C's; the documentation is written for C, so "safety" is told in the header's words.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
+mod activations;
 mod arguments;
 mod call;
 mod context;

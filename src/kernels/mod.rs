@@ -5,7 +5,7 @@
 //! measurement: where a newer ISA is slower at one job, its table takes the entry of an older one.
 //!
 //! To add an ISA: a folder with a token that implements `Simd` and a trampoline, a [`Level`], one line in
-//! `Level::is_supported` and one in `Kernels::of`.
+//! `Level::is_supported` and one each in `Kernels::of` and `Kernels::packing`.
 
 // Closures and iterator adapters stop inlining where target features are concerned: plain loops over fixed arrays.
 #![allow(clippy::needless_range_loop)]
@@ -62,8 +62,6 @@ pub(crate) enum Kernels {
     Float(unsafe fn(decode::Job)),
     /// Quantised weights, by digit planes - 1.
     Quantized {
-        /// Activations into digits.
-        pack_activations: [unsafe fn(Rows); 3],
         /// Few activation rows, straight from the blocks.
         decode: [unsafe fn(decode::Job); 3],
         /// Weight rows into a panel.
@@ -101,6 +99,22 @@ impl Kernels {
         }
     }
 
+    /// Activations into digits at `level`, by digit planes - 1: the same for all types, so that one packing serves many
+    /// weights. `None` where the build lacks the level.
+    pub(crate) fn packing(level: Level) -> Option<[unsafe fn(Rows); 3]> {
+        fn of_isa<I: Isa>() -> Option<[unsafe fn(Rows); 3]> {
+            Some([pack_activations::<I, 1>, pack_activations::<I, 2>, pack_activations::<I, 3>])
+        }
+        match level {
+            Level::Scalar => of_isa::<scalar::Scalar>(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => of_isa::<avx2::Avx2>(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => of_isa::<avx512vnni::Avx512Vnni>(),
+            _ => None,
+        }
+    }
+
     fn of_type<I: Isa>(tensor_type: TensorType) -> Option<Kernels> {
         struct OfType<I>(PhantomData<I>);
         impl<I: Isa> Visitor for OfType<I> {
@@ -120,7 +134,6 @@ impl Kernels {
 
     fn quantized<I: Isa, A: Affine>() -> Kernels {
         Kernels::Quantized {
-            pack_activations: [pack_activations::<I, 1>, pack_activations::<I, 2>, pack_activations::<I, 3>],
             decode: [decode::<I, A, 1>, decode::<I, A, 2>, decode::<I, A, 3>],
             pack_panel: pack_panel::<I, A>,
             sweep: sweeps::<I>(panel::format_of::<A>()),

@@ -24,7 +24,7 @@ use super::Task;
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
 use crate::blocks::Affine;
-use crate::simd::{CHUNK, COLUMNS, LANES, QUARTERS, Simd};
+use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
 use std::marker::PhantomData;
 
 /// Strips of a panel.
@@ -114,10 +114,14 @@ unsafe fn pack_strip<S: Simd, A: Affine>(s: S, blocks: [&[A]; LANES], record: *m
     // SAFETY: the caller's promise; `Affine` is a `Block`, valid for any bytes at any address; the parts of the record
     // are those of `strip_chunk_bytes`, all multiples of 64.
     unsafe {
+        let mut lookups = [const { Lookups::new() }; LANES];
+        for r in 0..LANES {
+            A::index(blocks[r], s, &mut lookups[r]);
+        }
         for quarter in 0..QUARTERS {
-            let mut rows = [A::codes(blocks[0], s, quarter); LANES];
+            let mut rows = [A::codes(blocks[0], &lookups[0], s, quarter); LANES];
             for r in 1..LANES {
-                rows[r] = A::codes(blocks[r], s, quarter);
+                rows[r] = A::codes(blocks[r], &lookups[r], s, quarter);
             }
             s.store_transposed(&rows, record.add(quarter * COLUMNS * LANES));
         }

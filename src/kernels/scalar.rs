@@ -1,8 +1,8 @@
 //! The vocabulary in plain Rust: the fallback of every machine and the oracle of every test. Clear before fast.
 
-use super::shared::portable_tables;
 use super::{Isa, Task};
-use crate::simd::{COLUMNS, LANES, Simd};
+use crate::blocks::even_signs;
+use crate::simd::{COLUMNS, GRID, Grids, LANES, Lookups, QUARTERS, ShortGrid, Simd};
 use std::array::from_fn;
 
 /// The scalar ISA.
@@ -20,50 +20,148 @@ impl Isa for Scalar {
 #[derive(Clone, Copy)]
 pub(crate) struct Token(());
 
+impl Grids for Token {
+    const REGISTER_GRIDS: bool = true;
+
+    type Codes = [u8; COLUMNS];
+    type Words = [u16; 32];
+
+    #[inline(always)]
+    fn wide(self, bytes: &[u8; 32]) -> Self::Words {
+        bytes.map(u16::from)
+    }
+
+    #[inline(always)]
+    fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words {
+        from_fn(|i| u16::from(eights[i / 4][i % 4]))
+    }
+
+    #[inline(always)]
+    fn load_words(self, words: &[[u8; 2]; 32]) -> Self::Words {
+        words.map(u16::from_le_bytes)
+    }
+
+    #[inline(always)]
+    fn with_bits(self, words: Self::Words, bits: &[u8; 4], value: u16) -> Self::Words {
+        let bits = u32::from_le_bytes(*bits);
+        from_fn(|i| if bits >> i & 1 == 1 { words[i] | value } else { words[i] })
+    }
+
+    #[inline(always)]
+    fn with_fields<const B: usize>(
+        self,
+        words: Self::Words,
+        source: &[u8; B],
+        places: &[[u8; 2]; 32],
+        factors: [u16; 4],
+        mask: u16,
+    ) -> Self::Words {
+        let byte = |place: u8| if place == 255 { 0 } else { source[usize::from(place)] };
+        let field = |i: usize| u16::from_le_bytes(places[i].map(byte));
+        from_fn(|i| words[i] | (field(i).wrapping_mul(factors[i % 4]) & mask))
+    }
+
+    #[inline(always)]
+    fn store_indices(self, words: Self::Words, half: usize, out: &mut Lookups) {
+        // SAFETY: cut to below the grid's size.
+        let out = unsafe { out.indices_mut() };
+        for (index, word) in out[32 * half..].iter_mut().zip(words) {
+            *index = word % GRID as u16;
+        }
+    }
+
+    #[inline(always)]
+    fn store_short_indices(self, _: Self::Words, _: &[u8; 4], _: usize, _: &mut Lookups) {}
+
+    #[inline(always)]
+    fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes {
+        from_fn(|i| grid[usize::from(lookups.indices()[8 * quarter + i / 8])].to_le_bytes()[i % 8])
+    }
+
+    #[inline(always)]
+    fn short_points<const N: usize>(
+        self,
+        grid: &ShortGrid<N>,
+        words: Self::Words,
+        high: &[u8; 4],
+        _: &Lookups,
+        quarter: usize,
+    ) -> Self::Codes {
+        let words = self.with_bits(words, high, 256);
+        from_fn(|i| grid.points[usize::from(words[quarter % 2 * 16 + i / 4])][0].to_le_bytes()[i % 4])
+    }
+
+    #[inline(always)]
+    fn mask_words(self, words: Self::Words, mask: u16) -> Self::Words {
+        words.map(|word| word & mask)
+    }
+
+    #[inline(always)]
+    fn add_where_clear(
+        self,
+        codes: Self::Codes,
+        words: Self::Words,
+        bit: u16,
+        quarter: usize,
+        value: u8,
+    ) -> Self::Codes {
+        from_fn(|i| if words[8 * quarter + i / 8] & bit == 0 { codes[i] + value } else { codes[i] })
+    }
+
+    #[inline(always)]
+    fn top_nibbles_of_twos(self, words: &[[u8; 2]; 8]) -> u64 {
+        u64::from_le_bytes(words.map(|word| word[1] >> 4))
+    }
+
+    #[inline(always)]
+    fn top_nibbles_of_fours(self, words: &[[u8; 4]; 8]) -> u64 {
+        u64::from_le_bytes(words.map(|word| word[3] >> 4))
+    }
+
+    #[inline(always)]
+    fn top_nibbles_of_eights(self, words: &[[u8; 8]; 8]) -> u64 {
+        u64::from_le_bytes(words.map(|word| word[7] >> 4))
+    }
+
+    #[inline(always)]
+    fn even_signs_of_words(self, words: &[[u8; 2]; 32]) -> [[u8; 8]; QUARTERS] {
+        from_fn(|q| from_fn(|i| even_signs(u32::from(u16::from_le_bytes(words[8 * q + i])) >> 9)))
+    }
+
+    #[inline(always)]
+    fn even_signs_of_fours(self, words: &[[u8; 4]; 8]) -> [[u8; 8]; QUARTERS] {
+        from_fn(|q| from_fn(|i| even_signs(u32::from_le_bytes(words[2 * q + i / 4]) >> (7 * (i % 4)))))
+    }
+
+    #[inline(always)]
+    fn even_signs_of_eights(self, eights: &[[u8; 8]; 8]) -> [[u8; 8]; QUARTERS] {
+        self.even_signs_of_fours(&eights.map(|[.., a, b, c, d]| [a, b, c, d]))
+    }
+
+    #[inline(always)]
+    fn add_signed(self, codes: Self::Codes, negative: &[u8; 8], offset: u8) -> Self::Codes {
+        from_fn(|i| if negative[i / 8] >> (i % 8) & 1 == 1 { offset - codes[i] } else { offset + codes[i] })
+    }
+
+    #[inline(always)]
+    fn complement(self, codes: Self::Codes, set: &[u8; 8]) -> Self::Codes {
+        from_fn(|i| if set[i / 8] >> (i % 8) & 1 == 1 { 15 - codes[i] } else { codes[i] })
+    }
+}
+
 impl Simd for Token {
     const PANEL_FROM: [usize; 3] = [2, 2, 2];
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [1, 1, 1];
 
-    const REGISTER_TABLES: bool = true;
-
-    type Codes = [u8; COLUMNS];
     type Ints = [i32; LANES];
     type Floats = [f32; LANES];
-    type Words = [u16; 32];
     type Groups = [i8; LANES];
     type Scales = [i32; LANES];
 
     #[inline(always)]
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes {
         *bytes
-    }
-
-    #[inline(always)]
-    fn words(self, words: [&u64; 8]) -> Self::Codes {
-        from_fn(|i| words[i / 8].to_le_bytes()[i % 8])
-    }
-
-    #[inline(always)]
-    fn short_words(self, words: [&u32; 16]) -> Self::Codes {
-        from_fn(|i| words[i / 4].to_le_bytes()[i % 4])
-    }
-
-    #[inline(always)]
-    fn gather<const N: usize>(self, table: &[u32; N], low: &[u8; 16], high: u16) -> Self::Codes {
-        let index = |i: usize| usize::from(low[i]) | usize::from(high >> i & 1) << 8;
-        from_fn(|i| table[index(i / 4) % N].to_le_bytes()[i % 4])
-    }
-
-    #[inline(always)]
-    fn add_signed(self, codes: Self::Codes, negative: u64, offset: u8) -> Self::Codes {
-        from_fn(|i| if negative >> i & 1 == 1 { offset - codes[i] } else { offset + codes[i] })
-    }
-
-    #[inline(always)]
-    fn sevens(self, first: u32, second: u32) -> u64 {
-        let seven = |word: u32, place: u32| u64::from(word >> (7 * place) & 127) << (8 * place);
-        (0..4).map(|place| seven(first, place) | seven(second, place) << 32).sum()
     }
 
     #[inline(always)]
@@ -203,8 +301,6 @@ impl Simd for Token {
     fn bf16_floats(self, halves: &[[u8; 2]; LANES]) -> Self::Floats {
         halves.map(|[low, high]| f32::from_le_bytes([0, 0, low, high]))
     }
-
-    portable_tables!();
 
     #[inline(always)]
     fn load(self, bytes: &[i8; COLUMNS]) -> Self::Codes {

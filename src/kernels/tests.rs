@@ -5,7 +5,7 @@ use super::decode::Job;
 use super::panel::{PackJob, SweepJob};
 use super::{Isa, Kernels, Level, Rows, Task, activations, panel};
 use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor, with_block};
-use crate::simd::{CHUNK, COLUMNS, LANES, Simd};
+use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, Simd};
 
 /// Memory whose first or last byte lies at an unmapped page; what is left of its own pages must not change.
 pub(crate) struct Guarded {
@@ -152,13 +152,15 @@ pub(crate) fn terms(tensor_type: TensorType, data: &[u8], k: usize) -> Vec<(f64,
                 let blocks = unsafe { chunks.get(chunk) };
                 let (mut scales, mut mins) = ([0.0; LANES], [0.0; LANES]);
                 let scaling = A::scaling(blocks, s);
+                let mut lookups = Lookups::new();
+                A::index(blocks, s, &mut lookups);
                 s.store_floats(scaling.scales, &mut scales);
                 s.store_floats(scaling.mins, &mut mins);
                 for column in 0..CHUNK.min(self.1 - chunk * CHUNK) {
                     // The code through a product with a single 1: the vocabulary has no way to read one.
                     let mut x = [0i8; COLUMNS];
                     x[column % COLUMNS] = 1;
-                    let dots = s.dot(A::codes(blocks, s, column / COLUMNS), s.load(&x), A::CODE_MAX);
+                    let dots = s.dot(A::codes(blocks, &lookups, s, column / COLUMNS), s.load(&x), A::CODE_MAX);
                     let mut lanes = [0.0; LANES];
                     s.store_floats(s.to_floats(dots), &mut lanes);
                     let code = f64::from(lanes[column % COLUMNS / 4]);
@@ -218,15 +220,13 @@ fn levels() -> &'static [Level] {
 
 /// The packed form of `x` as level and digit planes give it, and the flags.
 fn pack(level: Level, planes: usize, x: &[f32], m: usize, k: usize, flush_end: bool) -> (Guarded, Vec<bool>) {
-    let Some(Kernels::Quantized { pack_activations, .. }) = Kernels::of(level, TensorType::Q4_K) else {
-        panic!("no kernels");
-    };
+    let packing = Kernels::packing(level).unwrap();
     let x = Guarded::of(x, flush_end);
     let out = Guarded::new(m * k.div_ceil(CHUNK) * activations::chunk_bytes(planes), flush_end, 64);
     let mut finite = vec![false; m];
     let rows = Rows { x: x.data.cast(), x_stride: k, m, k, out: out.data, finite: finite.as_mut_ptr() };
     // SAFETY: an available level; buffers of the sizes that `Rows` demands.
-    unsafe { pack_activations[planes - 1](rows) };
+    unsafe { packing[planes - 1](rows) };
     (out, finite)
 }
 

@@ -1,6 +1,8 @@
 //! The product: shape checks, precision, splitting over threads. Sees kernels only through one table
 //! (`kernels::Kernels`) and knows no block layout, no ISA, no C.
 
+mod activations;
+mod cpus;
 mod operands;
 mod pool;
 mod product;
@@ -12,6 +14,7 @@ mod weights;
 
 pub(crate) use pool::is_worker;
 
+pub use activations::Activations;
 pub use operands::{RawMatrix, RawMatrixMut, Weights};
 
 use crate::error::Result;
@@ -21,6 +24,7 @@ use operands::Operands;
 use pool::Pool;
 use scratch::Shelf;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How exactly activations enter the product. Weights are always exact; speed by rounding activations is the caller's
 /// choice.
@@ -61,11 +65,13 @@ pub struct ContextOptions<'a> {
 /// May be used from any number of threads at once without a lock: one call at a time gets the worker threads, calls that
 /// come meanwhile compute on their own thread. Threads are started by the first call that is large enough.
 pub struct Context {
+    /// Unlike that of any other context of the process: activations know by it who packed them.
+    id: u64,
     level: Level,
     precision: Precision,
     pool: Pool,
-    /// Packed activations.
-    activations: Shelf,
+    /// Packed activations of calls that bring plain ones.
+    packed: Shelf,
     /// One panel per thread.
     panels: Shelf,
 }
@@ -76,12 +82,14 @@ impl Context {
     /// # Errors
     /// `UnsupportedIsa` where `max_isa` or `GGUFFUSE_MAX_ISA` names no level.
     pub fn new(options: &ContextOptions<'_>) -> Result<Context> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let context = Context {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             level: Level::best(options.max_isa)?,
             precision: options.precision,
             pool: Pool::new(pool::resolve_threads(options.threads)),
-            activations: Shelf::default(),
-            panels: Shelf::default(),
+            packed: Shelf::new(),
+            panels: Shelf::new(),
         };
         let (level, precision, threads) = (context.level.name(), context.precision, context.threads());
         let text = format_args!("new context: {level}, precision {precision:?}, up to {threads} threads");
@@ -138,7 +146,7 @@ impl Context {
     pub unsafe fn matmul_raw(&self, w: &Weights<'_>, m: usize, x: RawMatrix, y: RawMatrixMut) -> Result<()> {
         let operands = Operands::check(w, 0..w.n, m, x, y)?;
         // SAFETY: the caller's promise, and the checks.
-        unsafe { self.product(&operands, true) }
+        unsafe { self.product(&operands, None, true) }
     }
 
     /// As [`Context::matmul_raw`], for the weight rows `rows` only and on the calling thread alone: for hosts that bring
@@ -160,6 +168,6 @@ impl Context {
     ) -> Result<()> {
         let operands = Operands::check(w, rows, m, x, y)?;
         // SAFETY: the caller's promise, and the checks.
-        unsafe { self.product(&operands, false) }
+        unsafe { self.product(&operands, None, false) }
     }
 }

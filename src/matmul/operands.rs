@@ -110,6 +110,22 @@ impl<'a> Operands<'a> {
     }
 }
 
+/// Checks activations that come without weights; returns the stride.
+pub(super) fn check_activations(m: usize, k: usize, x: RawMatrix) -> Result<usize> {
+    if k == 0 {
+        return Err(error!(Shape, "k is 0"));
+    }
+    // `check_matrix` looks at nothing where there are no rows.
+    if k > isize::MAX as usize / size_of::<f32>() {
+        return Err(error!(Shape, "a row of k = {k} does not fit in memory"));
+    }
+    let stride = check_matrix("x", m, k, x.stride, x.length)?;
+    if !x.data.is_aligned() {
+        return Err(Error::Misaligned("x"));
+    }
+    Ok(stride)
+}
+
 /// Elements from the first to the last one used. Checked by `check_matrix` to be within the buffer, so within `isize`.
 fn extent(rows: usize, columns: usize, stride: usize) -> usize {
     (rows - 1) * stride + columns

@@ -4,82 +4,119 @@
 //! so the bits are the same for any number of threads and any range of weight rows.
 
 use super::Context;
+use super::activations::{Packed, PlainRows};
 use super::operands::Operands;
+use super::pool::SHARED_FROM;
 use crate::blocks;
 use crate::error::{Error, Result};
 use crate::kernels::float_state::FloatState;
-use crate::kernels::{Kernels, Rows, activations, decode, panel};
+use crate::kernels::{Kernels, Level, activations, decode, panel};
 use crate::simd::CHUNK;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Work below this, in weight bytes times activation rows, stays on the calling thread: some microseconds, in
-/// which others would hardly wake up. Not tuned by measurement.
-const ALONE: usize = 96 << 10;
+/// Weight bytes times activation rows that one thread works through in a nanosecond: decode from cache, EXACT. Panels and
+/// the lesser vectors differ by a small factor, which matters little to whether a job is worth other threads.
+fn bytes_per_nanosecond(level: Level, kernels: &Kernels) -> usize {
+    match (level, kernels) {
+        (Level::Scalar, _) => 1,
+        (_, Kernels::Quantized { .. }) => 24,
+        (_, Kernels::Float(_)) => 96,
+    }
+}
+
+/// The shortest part, in nanoseconds: each costs some fifty.
+const PART: usize = 2_000;
 /// Parts per thread: enough for a fast core to take over the parts of a slow one.
 const PARTS_PER_THREAD: usize = 8;
 
 impl Context {
-    /// Computes checked operands, on the pool if `parallel`.
+    /// Computes checked operands, on the pool if `parallel`. `packed`: the operands' activations, where they are packed
+    /// already.
     ///
     /// # Safety
-    /// The pointers of the operands are valid as `Context::matmul_raw` demands.
-    pub(super) unsafe fn product(&self, operands: &Operands<'_>, parallel: bool) -> Result<()> {
-        if operands.m == 0 || operands.rows.is_empty() {
+    /// The pointers of the operands are valid as `Context::matmul_raw` demands, and those of `packed` during the call.
+    pub(super) unsafe fn product(
+        &self,
+        operands: &Operands<'_>,
+        packed: Option<&Packed>,
+        parallel: bool,
+    ) -> Result<()> {
+        let o = operands;
+        if o.m == 0 || o.rows.is_empty() {
             return Ok(());
         }
-        let kernels =
-            Kernels::of(self.level, operands.tensor_type).ok_or(Error::Internal("no kernel at this level"))?;
+        let kernels = Kernels::of(self.level, o.tensor_type).ok_or(Error::Internal("no kernel at this level"))?;
         let _float_state = FloatState::standard();
-        let work = operands.row_bytes.saturating_mul(operands.rows.len()).saturating_mul(operands.m);
-        let product = Product { context: self, operands, parallel: parallel && work > ALONE };
+        let work = o.row_bytes.saturating_mul(o.rows.len()).saturating_mul(o.m);
+        let speed = bytes_per_nanosecond(self.level, &kernels);
+        let product = Product { context: self, operands, nanoseconds: parallel.then_some(work / speed) };
         // SAFETY: the level is one that is available, and the caller's promise.
         unsafe {
-            match kernels {
-                Kernels::Float(kernel) => product.float(kernel),
-                Kernels::Quantized { .. } => product.quantized(&kernels),
+            match (kernels, packed) {
+                (Kernels::Float(kernel), _) => product.float(kernel),
+                (Kernels::Quantized { .. }, Some(packed)) => product.quantized(&kernels, packed),
+                (Kernels::Quantized { .. }, None) => {
+                    let memory = self.packed.take(Packed::bytes(self.precision, o.m, o.k, false)?)?;
+                    let rows = PlainRows { x: o.x, x_stride: o.x_stride, m: o.m, k: o.k };
+                    let packed = self.pack_rows(&rows, &memory, false, parallel);
+                    let done = packed.and_then(|packed| product.quantized(&kernels, &packed));
+                    self.packed.put(memory);
+                    done
+                }
             }
         }
     }
+
+    /// Splits `range` into parts of a multiple of `unit` and calls `part(part, slot)` for each, on the pool if that is worth
+    /// it; `slot < threads()` tells the threads apart. `nanoseconds`: about what one thread takes for all; `None` keeps it
+    /// all here.
+    pub(super) fn split(
+        &self,
+        nanoseconds: Option<usize>,
+        range: Range<usize>,
+        unit: usize,
+        part: &(dyn Fn(Range<usize>, usize) + Sync),
+    ) -> Result<()> {
+        let nanoseconds = nanoseconds.unwrap_or(0);
+        if self.threads() == 1 || nanoseconds < SHARED_FROM {
+            part(range, 0);
+            return Ok(());
+        }
+        let most_parts = (self.threads() * PARTS_PER_THREAD).min(nanoseconds / PART);
+        let length = range.len().div_ceil(most_parts).next_multiple_of(unit);
+        let parts = range.len().div_ceil(length);
+        self.pool.run(nanoseconds, parts, &|index, slot| {
+            let begin = range.start + index * length;
+            part(begin..(begin + length).min(range.end), slot);
+        })
+    }
 }
+
+/// Scratch is at most 2 MiB per thread, beside packed activations.
+const _: () = {
+    let widest = panel::Format { group: 16, code_max: 255 };
+    let panel = panel::STRIPS * panel::PANEL_CHUNKS * panel::strip_chunk_bytes(widest);
+    let sums = panel::SUM_ROWS * panel::PANEL_ROWS * size_of::<f32>();
+    assert!(panel + sums + 64 <= 2 << 20);
+};
 
 struct Product<'a> {
     context: &'a Context,
     operands: &'a Operands<'a>,
-    parallel: bool,
+    /// About what one thread takes; `None`: on the calling thread alone.
+    nanoseconds: Option<usize>,
 }
-
-/// A pointer into packed activations, for the threads of one call.
-#[derive(Clone, Copy)]
-struct Packed {
-    x: *mut u8,
-    finite: *mut bool,
-    row_bytes: usize,
-}
-
-// SAFETY: written before the product begins, in disjoint rows; read only afterwards.
-unsafe impl Sync for Packed {}
 
 impl Product<'_> {
     /// Threads that may work on this product.
     fn threads(&self) -> usize {
-        if self.parallel { self.context.pool.threads() } else { 1 }
+        self.nanoseconds.map_or(1, |_| self.context.threads())
     }
 
-    /// Splits `range` into parts of a multiple of `unit` and calls `part(part, slot)` for each, on the pool or here;
-    /// `slot < threads()` tells the threads apart.
+    /// See [`Context::split`].
     fn split(&self, range: Range<usize>, unit: usize, part: &(dyn Fn(Range<usize>, usize) + Sync)) -> Result<()> {
-        let threads = self.threads();
-        if threads == 1 {
-            part(range, 0);
-            return Ok(());
-        }
-        let length = range.len().div_ceil(threads * PARTS_PER_THREAD).next_multiple_of(unit);
-        let parts = range.len().div_ceil(length);
-        self.context.pool.run(parts, &|index, slot| {
-            let begin = range.start + index * length;
-            part(begin..(begin + length).min(range.end), slot);
-        })
+        self.context.split(self.nanoseconds, range, unit, part)
     }
 
     /// The weight rows `rows` with all activation rows, as a job for the decode and float kernels.
@@ -110,26 +147,16 @@ impl Product<'_> {
     }
 
     /// # Safety
-    /// As `float`.
-    unsafe fn quantized(&self, kernels: &Kernels) -> Result<()> {
-        let &Kernels::Quantized { pack_activations, decode, pack_panel, sweep, format, panel_from } = kernels else {
+    /// As `float`; `packed` holds the operands' activations.
+    unsafe fn quantized(&self, kernels: &Kernels, packed: &Packed) -> Result<()> {
+        let &Kernels::Quantized { decode, pack_panel, sweep, format, panel_from } = kernels else {
             return Err(Error::Internal("not a table of quantised kernels"));
         };
         let o = self.operands;
         let planes = self.context.precision.planes();
-        let chunks = o.k.div_ceil(CHUNK);
-        let row_bytes = chunks * activations::chunk_bytes(planes);
-        let bytes = row_bytes.checked_add(1).and_then(|bytes| bytes.checked_mul(o.m));
-        let buffer = self.context.activations.take(bytes.ok_or(Error::OutOfMemory("packed activations"))?)?;
-        let packed =
-            Packed { x: buffer.as_ptr(), finite: buffer.as_ptr().wrapping_add(row_bytes * o.m).cast(), row_bytes };
-
-        // SAFETY: the buffer holds m rows and m flags; the caller's promise.
-        let all_finite = unsafe { self.pack(pack_activations[planes - 1], packed)? };
         let done = if o.m < panel_from[planes - 1] {
             self.split(o.rows.clone(), 4, &|rows, _| {
-                let packed = &packed;
-                // SAFETY: as above; `job` has checked operands.
+                // SAFETY: the caller's promise; `job` has checked operands.
                 unsafe { decode[planes - 1](self.job(rows, packed.x, packed.row_bytes)) }
             })
         } else {
@@ -137,52 +164,16 @@ impl Product<'_> {
             // SAFETY: as above.
             unsafe { self.panels(&panels, packed) }
         };
-        let done = match all_finite {
+        match packed.all_finite {
             true => done,
             // SAFETY: as above.
             false => done.and_then(|()| unsafe { self.not_finite(packed) }),
-        };
-        self.context.activations.put(buffer);
-        done
-    }
-
-    /// Packs the activations; false if any row has a value that is not finite.
-    ///
-    /// # Safety
-    /// `packed` has room for the operands' rows.
-    unsafe fn pack(&self, kernel: unsafe fn(Rows), packed: Packed) -> Result<bool> {
-        let o = self.operands;
-        let all_finite = AtomicBool::new(true);
-        let pack = |rows: Range<usize>, _| {
-            let packed = &packed;
-            // SAFETY: rows of the operands, which lie in their buffers, and the same rows of `packed`.
-            unsafe {
-                let finite = packed.finite.add(rows.start);
-                kernel(Rows {
-                    x: o.x.add(rows.start * o.x_stride),
-                    x_stride: o.x_stride,
-                    m: rows.len(),
-                    k: o.k,
-                    out: packed.x.add(rows.start * packed.row_bytes),
-                    finite,
-                });
-                if (0..rows.len()).any(|row| !*finite.add(row)) {
-                    all_finite.store(false, Ordering::Relaxed);
-                }
-            }
-        };
-        // Packing reads 4 bytes per element once: not worth waking threads for a few rows.
-        if o.m.saturating_mul(o.k) > 64 << 10 {
-            self.split(0..o.m, 1, &pack)?;
-        } else {
-            pack(0..o.m, 0);
         }
-        Ok(all_finite.into_inner())
     }
 
     /// # Safety
     /// `packed` holds the operands' activations; the kernels' level is available.
-    unsafe fn panels(&self, panels: &Panels, packed: Packed) -> Result<()> {
+    unsafe fn panels(&self, panels: &Panels, packed: &Packed) -> Result<()> {
         let chunks = self.operands.k.div_ceil(CHUNK);
         let record = panel::strip_chunk_bytes(panels.format);
         let panel_bytes = panel::STRIPS * chunks.min(panel::PANEL_CHUNKS) * record;
@@ -207,7 +198,7 @@ impl Product<'_> {
     ///
     /// # Safety
     /// As `panels`; `scratch` holds `panel_bytes` and the sums.
-    unsafe fn panel(&self, panels: &Panels, packed: Packed, rows: Range<usize>, scratch: *mut u8, panel_bytes: usize) {
+    unsafe fn panel(&self, panels: &Panels, packed: &Packed, rows: Range<usize>, scratch: *mut u8, panel_bytes: usize) {
         let o = self.operands;
         let chunks = o.k.div_ceil(CHUNK);
         let chunk_bytes = activations::chunk_bytes(panels.planes);
@@ -254,33 +245,40 @@ impl Product<'_> {
     /// Activation rows with NaN or infinities, which have no digits: dequantise and multiply, as IEEE says.
     ///
     /// # Safety
-    /// As `quantized`; the flags of `packed` are written.
-    unsafe fn not_finite(&self, packed: Packed) -> Result<()> {
+    /// As `quantized`.
+    unsafe fn not_finite(&self, packed: &Packed) -> Result<()> {
+        /// Columns that are dequantised at a time: a multiple of every block.
+        const COLUMNS: usize = 1 << 14;
         let o = self.operands;
-        let slot_bytes = o.k * size_of::<f32>();
+        let (elements, bytes) = (o.tensor_type.block_elements(), o.tensor_type.block_bytes());
+        let slot_bytes = COLUMNS * size_of::<f32>();
         let buffer = self.context.panels.take(slot_bytes * self.threads())?;
         let slots = Slots { data: buffer.as_ptr(), bytes: slot_bytes };
         let failed = AtomicBool::new(false);
         let done = self.split(o.rows.clone(), 1, &|rows, slot| {
-            let packed = &packed;
-            // SAFETY: this thread's slot holds k floats, which are given values before they become a slice.
+            // SAFETY: this thread's slot holds the floats, which are given values before they become a slice.
             let weights = unsafe {
                 let weights = slots.of(slot).cast::<f32>();
-                weights.write_bytes(0, o.k);
-                std::slice::from_raw_parts_mut(weights, o.k)
+                weights.write_bytes(0, COLUMNS);
+                std::slice::from_raw_parts_mut(weights, COLUMNS)
             };
             for row in rows {
                 let source = &o.w[row * o.row_bytes..][..o.row_bytes];
-                if blocks::dequantize(o.tensor_type, source, weights).is_err() {
-                    failed.store(true, Ordering::Relaxed);
-                    return;
-                }
-                for m in 0..o.m {
-                    // SAFETY: rows of the operands, which lie in their buffers.
-                    unsafe {
-                        if !*packed.finite.add(m) {
-                            let x = std::slice::from_raw_parts(o.x.add(m * o.x_stride), o.k);
-                            *o.y.add(m * o.y_stride + row) = x.iter().zip(&*weights).map(|(x, w)| x * w).sum();
+                for (index, source) in source.chunks(COLUMNS / elements * bytes).enumerate() {
+                    let weights = &mut weights[..source.len() / bytes * elements];
+                    if blocks::dequantize(o.tensor_type, source, weights).is_err() {
+                        failed.store(true, Ordering::Relaxed);
+                        return;
+                    }
+                    // SAFETY: the caller's promise.
+                    for m in (0..o.m).filter(|m| unsafe { !*packed.finite.add(*m) }) {
+                        // SAFETY: rows of the operands, which lie in their buffers.
+                        unsafe {
+                            let x = o.x.add(m * o.x_stride + index * COLUMNS);
+                            let x = std::slice::from_raw_parts(x, weights.len());
+                            let y = o.y.add(m * o.y_stride + row);
+                            let before = if index == 0 { 0.0 } else { *y };
+                            *y = x.iter().zip(&*weights).fold(before, |sum, (x, w)| sum + x * w);
                         }
                     }
                 }

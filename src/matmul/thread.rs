@@ -60,7 +60,7 @@ pub(super) fn start(_start: &'static Start) -> bool {
     false
 }
 
-/// Sleeps while `word` is `value`, until [`wake_all`]; may return early.
+/// Sleeps while `word` is `value`, until [`wake`]; may return early.
 #[cfg(target_os = "linux")]
 pub(super) fn wait(word: &AtomicU32, value: u32) {
     let no_timeout = std::ptr::null::<libc::timespec>();
@@ -69,12 +69,13 @@ pub(super) fn wait(word: &AtomicU32, value: u32) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, no_timeout) };
 }
 
-/// Wakes all threads that sleep on `word`.
+/// Wakes up to `count` threads that sleep on `word`.
 #[cfg(target_os = "linux")]
-pub(super) fn wake_all(word: &AtomicU32) {
+pub(super) fn wake(word: &AtomicU32, count: usize) {
     let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
     // SAFETY: futex(2): only the word's address is used.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, i32::MAX) };
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, count) };
 }
 
 /// Without futexes: a nap.
@@ -86,4 +87,4 @@ pub(super) fn wait(word: &AtomicU32, value: u32) {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn wake_all(_word: &AtomicU32) {}
+pub(super) fn wake(_word: &AtomicU32, _count: usize) {}

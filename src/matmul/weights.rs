@@ -12,6 +12,8 @@ use std::sync::{Mutex, PoisonError};
 const CHECKED_BYTES: usize = 256 << 10;
 /// The fewest elements that are worth another thread's quantising: some ten microseconds for the fastest types.
 const QUANTIZED_ELEMENTS: usize = 8 << 10;
+/// Both are made of parts that are worth waking a thread for, in nanoseconds.
+const WORTH_WAKING: usize = usize::MAX;
 /// Parts per thread: enough for a fast core to take over the parts of a slow one.
 const PARTS_PER_THREAD: usize = 8;
 
@@ -27,7 +29,7 @@ impl Context {
         let blocks_per_part = CHECKED_BYTES / tensor_type.block_bytes();
         let part_bytes = blocks_per_part * tensor_type.block_bytes();
         let first = AtomicUsize::new(usize::MAX);
-        self.pool.run(data.len().div_ceil(part_bytes), &|part, _| {
+        self.pool.run(WORTH_WAKING, data.len().div_ceil(part_bytes), &|part, _| {
             let begin = part * blocks_per_part;
             // Only a part that lies behind a bad block is left out: its bad blocks cannot be the first.
             if begin > first.load(Ordering::Relaxed) {
@@ -69,7 +71,7 @@ impl Context {
         let part_rows = rows.div_ceil(self.threads() * PARTS_PER_THREAD).max(QUANTIZED_ELEMENTS.div_ceil(k));
         let parts = Mutex::new(source.chunks(part_rows * k).zip(out[..bytes].chunks_mut(part_rows * row_bytes)));
         let failed = AtomicBool::new(false);
-        self.pool.run(rows.div_ceil(part_rows), &|_, _| {
+        self.pool.run(WORTH_WAKING, rows.div_ceil(part_rows), &|_, _| {
             let part = parts.lock().unwrap_or_else(PoisonError::into_inner).next();
             let done =
                 part.map(|(source, out)| blocks::quantize(tensor_type, source, source.len() / k, k, importance, out));

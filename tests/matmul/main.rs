@@ -1,6 +1,7 @@
 //! The product through the Rust interface: against f64 with derived bounds, at every level and precision; the same bits
 //! for any split; every refusal.
 
+mod activations;
 mod bounds;
 mod refusals;
 mod splits;

@@ -122,3 +122,26 @@ fn a_forked_child_computes() {
         assert_eq!(bits(&product(&context, &w, &x, 1)), expected);
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn as_many_threads_as_the_process_may_run_on() {
+    use gguffuse::matmul::{Context, ContextOptions};
+    let threads = |threads| Context::new(&ContextOptions { threads, ..ContextOptions::default() }).unwrap().threads();
+    let bytes = size_of::<libc::cpu_set_t>();
+    // SAFETY: the sets are of the size given, and zeros are a set. The affinity is this thread's, and comes back.
+    unsafe {
+        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
+        assert_eq!(libc::sched_getaffinity(0, bytes, &mut allowed), 0);
+        let all = libc::CPU_COUNT(&allowed) as usize;
+        assert!((1..=all).contains(&threads(0)), "at most the CPUs; a quota may allow fewer");
+        let first = (0..8 * bytes).find(|cpu| libc::CPU_ISSET(*cpu, &allowed)).unwrap();
+        let mut one: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(first, &mut one);
+        assert_eq!(libc::sched_setaffinity(0, bytes, &one), 0);
+        let (capped, explicit) = (threads(0), threads(4));
+        assert_eq!(libc::sched_setaffinity(0, bytes, &allowed), 0);
+        // A number that is asked for is the host's decision.
+        assert_eq!((capped, explicit), (1, 4));
+    }
+}

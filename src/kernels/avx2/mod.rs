@@ -1,15 +1,16 @@
 //! AVX2, FMA and F16C: the vocabulary on pairs of 32-byte registers. Knows no block type and no algorithm.
 
+mod grids;
 mod registers;
 
-pub(crate) use registers::{four_words, set_halves, sum8, two_words};
+pub(crate) use registers::{apart, even_signs, four_factors, load_small, set_halves, sum8, two_words};
 
-use super::shared::{portable_tables, small_registers};
+use super::shared::small_registers;
 use super::{Isa, Task};
 use crate::simd::{COLUMNS, LANES, Simd};
 use core::arch::x86_64::*;
 
-use registers::{dot32, multiply_bytes, panel_dots, transpose_words, twice};
+use registers::{dot32, multiply_bytes, panel_dots, spread_bits, transpose_words, twice};
 
 /// The AVX2 ISA.
 pub(crate) struct Avx2;
@@ -34,12 +35,8 @@ impl Simd for Token {
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
 
-    const REGISTER_TABLES: bool = false;
-
-    type Codes = [__m256i; 2];
     type Ints = [__m256i; 2];
     type Floats = [__m256; 2];
-    type Words = [u16; 32];
     type Groups = __m128i;
     type Scales = [__m256i; 2];
 
@@ -50,68 +47,6 @@ impl Simd for Token {
             let low = bytes.as_ptr().cast::<__m256i>();
             [_mm256_loadu_si256(low), _mm256_loadu_si256(low.add(1))]
         }
-    }
-
-    #[inline(always)]
-    fn words(self, words: [&u64; 8]) -> Self::Codes {
-        // SAFETY: the token.
-        unsafe {
-            [
-                _mm256_set_m128i(two_words(words[2], words[3]), two_words(words[0], words[1])),
-                _mm256_set_m128i(two_words(words[6], words[7]), two_words(words[4], words[5])),
-            ]
-        }
-    }
-
-    #[inline(always)]
-    fn short_words(self, words: [&u32; 16]) -> Self::Codes {
-        // SAFETY: the token.
-        unsafe {
-            [
-                _mm256_set_m128i(
-                    four_words([words[4], words[5], words[6], words[7]]),
-                    four_words([words[0], words[1], words[2], words[3]]),
-                ),
-                _mm256_set_m128i(
-                    four_words([words[12], words[13], words[14], words[15]]),
-                    four_words([words[8], words[9], words[10], words[11]]),
-                ),
-            ]
-        }
-    }
-
-    #[inline(always)]
-    fn gather<const N: usize>(self, table: &[u32; N], low: &[u8; 16], high: u16) -> Self::Codes {
-        const { assert!(N.is_power_of_two()) };
-        // SAFETY: the token; 16 bytes are read, and table entries at indices that are cut to below N.
-        unsafe {
-            let low = _mm_loadu_si128(low.as_ptr().cast());
-            let (low, high) = ([low, _mm_unpackhi_epi64(low, low)], [i32::from(high), i32::from(high >> 8)]);
-            let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-            let (most, beyond) = (_mm256_set1_epi32(N as i32 - 1), _mm256_set1_epi32(256));
-            let mut words = [_mm256_setzero_si256(); 2];
-            for half in 0..2 {
-                let is_set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(high[half]), bits), bits);
-                let index = _mm256_or_si256(_mm256_cvtepu8_epi32(low[half]), _mm256_and_si256(is_set, beyond));
-                words[half] = _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), _mm256_and_si256(index, most));
-            }
-            words
-        }
-    }
-
-    #[inline(always)]
-    fn add_signed(self, codes: Self::Codes, negative: u64, offset: u8) -> Self::Codes {
-        let negative = self.bits(negative);
-        self.add(self.sub(self.xor(codes, negative), negative), self.splat_codes(offset))
-    }
-
-    #[inline(always)]
-    fn sevens(self, first: u32, second: u32) -> u64 {
-        // Without `pdep`, which is slow on older CPUs of this level: the fields move to their bytes, a step of half the
-        // width at a time.
-        let words = u64::from(first & 0x0fff_ffff) | u64::from(second & 0x0fff_ffff) << 32;
-        let pairs = (words & 0x0000_3fff_0000_3fff) | (words & 0x0fff_c000_0fff_c000) << 2;
-        (pairs & 0x007f_007f_007f_007f) | (pairs & 0x3f80_3f80_3f80_3f80) << 1
     }
 
     #[inline(always)]
@@ -255,14 +190,7 @@ impl Simd for Token {
     #[inline(always)]
     fn bits(self, bits: u64) -> Self::Codes {
         // SAFETY: the token.
-        unsafe {
-            // Byte i of a half gets the byte of the word that holds its bit, then all other bits are taken off.
-            let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
-            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
-            let low = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), spread);
-            let high = _mm256_shuffle_epi8(_mm256_set1_epi32((bits >> 32) as i32), spread);
-            [_mm256_cmpeq_epi8(_mm256_and_si256(low, bit), bit), _mm256_cmpeq_epi8(_mm256_and_si256(high, bit), bit)]
-        }
+        unsafe { spread_bits(&bits.to_le_bytes()) }
     }
 
     #[inline(always)]
@@ -330,9 +258,6 @@ impl Simd for Token {
                 .map(|eight| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(eight))))
         }
     }
-
-    // Never used here, see `REGISTER_TABLES`, but right.
-    portable_tables!();
 
     #[inline(always)]
     fn load(self, bytes: &[i8; COLUMNS]) -> Self::Codes {

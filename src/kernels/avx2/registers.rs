@@ -45,16 +45,73 @@ pub(crate) unsafe fn two_words(low: &u64, high: &u64) -> __m128i {
     }
 }
 
-/// Four words from memory.
+/// 255 where the column's bit is set, 0 elsewhere. From memory, that is two broadcasts and no general register.
 ///
 /// # Safety
-/// The CPU has SSE 4.1.
+/// The CPU has AVX2.
 #[inline(always)]
-pub(crate) unsafe fn four_words(words: [&u32; 4]) -> __m128i {
+pub(super) unsafe fn spread_bits(bits: &[u8; 8]) -> [__m256i; 2] {
+    let [a, b, c, d, e, f, g, h] = *bits;
     // SAFETY: the caller's promise.
     unsafe {
-        let two = _mm_insert_epi32::<1>(_mm_cvtsi32_si128(*words[0] as i32), *words[1] as i32);
-        _mm_insert_epi32::<3>(_mm_insert_epi32::<2>(two, *words[2] as i32), *words[3] as i32)
+        // Byte i of a half gets the byte of the word that holds its bit, then all other bits are taken off.
+        let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+        let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+        let low = _mm256_shuffle_epi8(_mm256_set1_epi32(i32::from_le_bytes([a, b, c, d])), spread);
+        let high = _mm256_shuffle_epi8(_mm256_set1_epi32(i32::from_le_bytes([e, f, g, h])), spread);
+        [_mm256_cmpeq_epi8(_mm256_and_si256(low, bit), bit), _mm256_cmpeq_epi8(_mm256_and_si256(high, bit), bit)]
+    }
+}
+
+/// 8 or 16 bytes.
+///
+/// # Safety
+/// The CPU has SSE 2.
+#[inline(always)]
+pub(crate) unsafe fn load_small<const B: usize>(bytes: &[u8; B]) -> __m128i {
+    const { assert!(B == 8 || B == 16) };
+    // SAFETY: the caller's promise; B bytes are read.
+    unsafe { if B == 8 { _mm_loadl_epi64(bytes.as_ptr().cast()) } else { _mm_loadu_si128(bytes.as_ptr().cast()) } }
+}
+
+/// Four words in one.
+pub(crate) const fn four_factors(factors: [u16; 4]) -> i64 {
+    let [a, b, c, d] = factors;
+    a as i64 | (b as i64) << 16 | (c as i64) << 32 | (d as i64) << 48
+}
+
+/// The lowest 28 bits of each word as four bytes of seven.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(crate) unsafe fn apart(words: __m256i) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // A step of half the width at a time.
+        let high = _mm256_and_si256(_mm256_slli_epi32::<2>(words), _mm256_set1_epi32(0x3fff_0000));
+        let pairs = _mm256_or_si256(_mm256_and_si256(words, _mm256_set1_epi32(0x3fff)), high);
+        let high = _mm256_and_si256(_mm256_slli_epi32::<1>(pairs), _mm256_set1_epi32(0x7f00_7f00));
+        _mm256_or_si256(_mm256_and_si256(pairs, _mm256_set1_epi32(0x007f_007f)), high)
+    }
+}
+
+/// Bytes of seven signs, each with the eighth that makes the number of minus signs even.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(crate) unsafe fn even_signs(sevens: __m256i) -> [[u8; 8]; 4] {
+    // SAFETY: the caller's promise; both types are 32 bytes.
+    unsafe {
+        // The top bit is set for nibbles with an odd number of bits.
+        let odd = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+            0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0,
+        ));
+        let low = _mm256_and_si256(sevens, _mm256_set1_epi8(15));
+        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(sevens), _mm256_set1_epi8(15));
+        let eighth = _mm256_xor_si256(_mm256_shuffle_epi8(odd, low), _mm256_shuffle_epi8(odd, high));
+        std::mem::transmute(_mm256_or_si256(sevens, eighth))
     }
 }
 
@@ -144,11 +201,10 @@ pub(super) unsafe fn dot32(codes: __m256i, x: __m256i, scales: __m256i, code_max
         if code_max <= 127 {
             return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), scales);
         }
-        let mask = _mm256_set1_epi8(15);
-        let low = _mm256_maddubs_epi16(_mm256_and_si256(codes, mask), x);
-        let high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16::<4>(codes), mask), x);
-        let sixteen_times = _mm256_slli_epi16::<4>(scales);
-        _mm256_add_epi32(_mm256_madd_epi16(low, scales), _mm256_madd_epi16(high, sixteen_times))
+        let top = _mm256_set1_epi8(-128);
+        let low = _mm256_maddubs_epi16(_mm256_andnot_si256(top, codes), x);
+        let high = _mm256_maddubs_epi16(_mm256_and_si256(top, codes), x);
+        _mm256_add_epi32(_mm256_madd_epi16(low, scales), _mm256_madd_epi16(high, scales))
     }
 }
 

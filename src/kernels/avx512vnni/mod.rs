@@ -1,8 +1,10 @@
 //! AVX-512 (F, BW, DQ, VL) with VNNI, and BMI2, which all such CPUs have: the vocabulary on 64-byte registers. Knows no block type and no algorithm.
 
+mod grids;
+
 use super::shared::small_registers;
 use super::{Isa, Task};
-use crate::kernels::avx2::{four_words, set_halves, sum8, two_words};
+use crate::kernels::avx2::{set_halves, sum8};
 use crate::simd::{COLUMNS, LANES, Simd};
 use core::arch::x86_64::*;
 
@@ -30,12 +32,8 @@ impl Simd for Token {
     // Sums of a tile: strips x rows x (planes + 1) of 32 registers.
     const TILE_ROWS: [usize; 3] = [6, 4, 3];
 
-    const REGISTER_TABLES: bool = true;
-
-    type Codes = __m512i;
     type Ints = __m512i;
     type Floats = __m512;
-    type Words = __m512i;
     type Groups = __m128i;
     type Scales = __m512i;
 
@@ -43,59 +41,6 @@ impl Simd for Token {
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes {
         // SAFETY: the token; 64 bytes are read.
         unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn words(self, words: [&u64; 8]) -> Self::Codes {
-        // SAFETY: the token.
-        unsafe {
-            let low = _mm256_set_m128i(two_words(words[2], words[3]), two_words(words[0], words[1]));
-            let high = _mm256_set_m128i(two_words(words[6], words[7]), two_words(words[4], words[5]));
-            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
-        }
-    }
-
-    #[inline(always)]
-    fn short_words(self, words: [&u32; 16]) -> Self::Codes {
-        // SAFETY: the token.
-        unsafe {
-            let low = _mm256_set_m128i(
-                four_words([words[4], words[5], words[6], words[7]]),
-                four_words([words[0], words[1], words[2], words[3]]),
-            );
-            let high = _mm256_set_m128i(
-                four_words([words[12], words[13], words[14], words[15]]),
-                four_words([words[8], words[9], words[10], words[11]]),
-            );
-            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
-        }
-    }
-
-    #[inline(always)]
-    fn gather<const N: usize>(self, table: &[u32; N], low: &[u8; 16], high: u16) -> Self::Codes {
-        const { assert!(N.is_power_of_two()) };
-        // SAFETY: the token; 16 bytes are read, and table entries at indices that are cut to below N.
-        unsafe {
-            let low = _mm512_cvtepu8_epi32(_mm_loadu_si128(low.as_ptr().cast()));
-            let index = _mm512_mask_or_epi32(low, high, low, _mm512_set1_epi32(256));
-            let index = _mm512_and_si512(index, _mm512_set1_epi32(N as i32 - 1));
-            _mm512_i32gather_epi32::<4>(index, table.as_ptr().cast())
-        }
-    }
-
-    #[inline(always)]
-    fn add_signed(self, codes: Self::Codes, negative: u64, offset: u8) -> Self::Codes {
-        // SAFETY: the token.
-        unsafe {
-            let offset = _mm512_set1_epi8(offset as i8);
-            _mm512_mask_sub_epi8(_mm512_add_epi8(offset, codes), negative, offset, codes)
-        }
-    }
-
-    #[inline(always)]
-    fn sevens(self, first: u32, second: u32) -> u64 {
-        // SAFETY: the token.
-        unsafe { _pdep_u64(u64::from(first & 0x0fff_ffff) | u64::from(second) << 28, 0x7f7f_7f7f_7f7f_7f7f) }
     }
 
     #[inline(always)]
@@ -281,105 +226,6 @@ impl Simd for Token {
         unsafe {
             let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(halves.as_ptr().cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
-        }
-    }
-
-    #[inline(always)]
-    fn wide(self, bytes: &[u8; 32]) -> Self::Words {
-        // SAFETY: the token; 32 bytes are read.
-        unsafe { _mm512_cvtepu8_epi16(_mm256_loadu_si256(bytes.as_ptr().cast())) }
-    }
-
-    #[inline(always)]
-    fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words {
-        // SAFETY: the token; 64 bytes are read.
-        unsafe { _mm512_cvtepu8_epi16(_mm512_cvtepi64_epi32(_mm512_loadu_si512(eights.as_ptr().cast()))) }
-    }
-
-    #[inline(always)]
-    fn masked(self, words: &[[u8; 2]; 32], mask: u16) -> Self::Words {
-        // SAFETY: the token; 64 bytes are read.
-        unsafe { _mm512_and_si512(_mm512_loadu_si512(words.as_ptr().cast()), _mm512_set1_epi16(mask as i16)) }
-    }
-
-    #[inline(always)]
-    fn with_bits(self, words: Self::Words, bits: u32, value: u16) -> Self::Words {
-        // SAFETY: the token; a masked addition of a bit that is not set is an or.
-        unsafe { _mm512_mask_add_epi16(words, bits, words, _mm512_set1_epi16(value as i16)) }
-    }
-
-    #[inline(always)]
-    fn look_up_words<const N: usize>(self, table: &[u16; N], words: Self::Words) -> Self::Words {
-        // Tables of 1,024 words lose against loads (IQ2_S: 15.9 against 17.3 G weights/s on a Zen 5).
-        const { assert!(N == 256 || N == 512) };
-        // Not closures: they would not be inlined as intrinsics.
-        macro_rules! part {
-            ($index:expr) => {{
-                let first = table.as_ptr().add(64 * $index).cast::<__m512i>();
-                _mm512_permutex2var_epi16(_mm512_loadu_si512(first), words, _mm512_loadu_si512(first.add(1)))
-            }};
-        }
-        // Of neighbouring parts the next bit of the index chooses one, and so on.
-        macro_rules! quarter {
-            ($first:expr, $six:ident, $seven:ident) => {{
-                let low = _mm512_mask_blend_epi16($six, part!($first), part!($first + 1));
-                let high = _mm512_mask_blend_epi16($six, part!($first + 2), part!($first + 3));
-                _mm512_mask_blend_epi16($seven, low, high)
-            }};
-        }
-        // SAFETY: the token; the parts of 64 words lie in the table.
-        unsafe {
-            let six = _mm512_test_epi16_mask(words, _mm512_set1_epi16(64));
-            let seven = _mm512_test_epi16_mask(words, _mm512_set1_epi16(128));
-            let mut found = quarter!(0, six, seven);
-            if N == 512 {
-                let eight = _mm512_test_epi16_mask(words, _mm512_set1_epi16(256));
-                found = _mm512_mask_blend_epi16(eight, found, quarter!(4, six, seven));
-            }
-            found
-        }
-    }
-
-    #[inline(always)]
-    fn eight_fields(self, words: Self::Words, quarter: usize) -> Self::Codes {
-        // SAFETY: the token.
-        unsafe {
-            // Each word four times, moved so that two fields are lowest; then the second one to the byte above.
-            let lanes = _mm512_set1_epi16(8 * quarter as i16);
-            let each = _mm512_add_epi16(
-                lanes,
-                _mm512_cvtepu8_epi16(_mm256_setr_epi64x(
-                    0x0101_0101_0000_0000,
-                    0x0303_0303_0202_0202,
-                    0x0505_0505_0404_0404,
-                    0x0707_0707_0606_0606,
-                )),
-            );
-            let four = _mm512_permutexvar_epi16(each, words);
-            let two = _mm512_srlv_epi16(four, _mm512_set1_epi64(0x000c_0008_0004_0000));
-            let apart = _mm512_ternarylogic_epi32::<0xca>(_mm512_set1_epi16(0xff), two, _mm512_slli_epi16::<6>(two));
-            _mm512_and_si512(apart, _mm512_set1_epi8(3))
-        }
-    }
-
-    #[inline(always)]
-    fn four_fields(self, words: Self::Words, half: usize) -> Self::Codes {
-        // SAFETY: the token.
-        unsafe {
-            let lanes = _mm512_set1_epi16(16 * half as i16);
-            let each = _mm512_add_epi16(
-                lanes,
-                _mm512_cvtepu8_epi16(_mm256_setr_epi64x(
-                    0x0303_0202_0101_0000,
-                    0x0707_0606_0505_0404,
-                    0x0b0b_0a0a_0909_0808,
-                    0x0f0f_0e0e_0d0d_0c0c,
-                )),
-            );
-            let two = _mm512_permutexvar_epi16(each, words);
-            let two = _mm512_srlv_epi16(two, _mm512_set1_epi32(0x0006_0000));
-            let apart = _mm512_ternarylogic_epi32::<0xca>(_mm512_set1_epi16(0xff), two, _mm512_slli_epi16::<5>(two));
-            _mm512_and_si512(apart, _mm512_set1_epi8(7))
         }
     }
 
