@@ -35,6 +35,38 @@ void multiply(state *s) {
     }
 }
 
+void multiply_packed(state *s) {
+    gguffuse_context *context = (gguffuse_context *)handle_of(s, s->contexts);
+    gguffuse_activations *activations = (gguffuse_activations *)handle_of(s, s->activations);
+    uint8_t what = byte_of(&s->in) % 6;
+    uint32_t type = type_of(&s->in);
+    buffer w = part_of(s, 1), x = part_of(s, 4), y = part_of(s, 4);
+    size_t m = (size_t)number_of(&s->in), n = (size_t)number_of(&s->in), k = (size_t)number_of(&s->in), stride = 0;
+    if (byte_of(&s->in) < 200) {
+        /* Mostly shapes that fit, the same k in most calls. */
+        k = byte_of(&s->in) < 200 ? 256 : k % 3 * 32;
+        n %= 8;
+        m %= 3;
+    }
+    if (byte_of(&s->in) < 64) {
+        stride = (size_t)number_of(&s->in);
+    }
+    if (what < 3) {
+        check(gguffuse_activations_pack(context, activations, (const float *)(void *)x.data, x.size, stride, m, k));
+    } else if (what == 3) {
+        check(gguffuse_activations_matmul(context, activations, type, w.data, w.size, n, k, (float *)(void *)y.data, y.size,
+                                          stride));
+    } else if (what == 4) {
+        gguffuse_file *file = (gguffuse_file *)handle_of(s, s->files);
+        check(gguffuse_activations_matmul_tensor(context, activations, file, number_of(&s->in), (float *)(void *)y.data,
+                                                 y.size, stride));
+    } else {
+        size_t begin = (size_t)number_of(&s->in), end = (size_t)number_of(&s->in);
+        check(gguffuse_activations_matmul_rows(context, activations, type, w.data, w.size, n, k, begin, end,
+                                               (float *)(void *)y.data, y.size, stride));
+    }
+}
+
 void convert(state *s) {
     uint32_t type = type_of(&s->in);
     gguffuse_context *context = (gguffuse_context *)handle_of(s, s->contexts);

@@ -18,6 +18,8 @@ static void put_handle(slot *kind, state *s, gguffuse_status status, const outpu
                 gguffuse_file_close((gguffuse_file *)handle);
             } else if (kind == s->contexts) {
                 gguffuse_context_free((gguffuse_context *)handle);
+            } else if (kind == s->activations) {
+                gguffuse_activations_free((gguffuse_activations *)handle);
             } else {
                 gguffuse_writer_free((gguffuse_writer *)handle);
             }
@@ -110,7 +112,7 @@ const char *const PATHS[PATH_COUNT] = {"", "/", "/nonexistent/file", "/dev/null"
 void open_or_close(state *s) {
     output options = struct_of(s, sizeof(gguffuse_context_options)), out;
     void *handle;
-    switch (byte_of(&s->in) % 8) {
+    switch (byte_of(&s->in) % 10) {
     case 0:
         out = output_of(s, sizeof(void *));
         put_handle(s->files, s,
@@ -150,6 +152,14 @@ void open_or_close(state *s) {
     case 6:
         handle = handle_of(s, s->contexts);
         closed(s->contexts, handle, gguffuse_context_free((gguffuse_context *)handle));
+        break;
+    case 7:
+        out = output_of(s, sizeof(void *));
+        put_handle(s->activations, s, CALL1(out, gguffuse_activations_new((gguffuse_activations **)out.pointer)), &out);
+        break;
+    case 8:
+        handle = handle_of(s, s->activations);
+        closed(s->activations, handle, gguffuse_activations_free((gguffuse_activations *)handle));
         break;
     default:
         handle = handle_of(s, s->writers);

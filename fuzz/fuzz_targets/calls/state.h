@@ -62,7 +62,7 @@ typedef struct buffer {
 
 typedef struct state {
     input in;
-    slot files[SLOTS], contexts[SLOTS], writers[SLOTS];
+    slot files[SLOTS], contexts[SLOTS], writers[SLOTS], activations[SLOTS];
     /* Never written once a file or a writer may read them. */
     buffer images[IMAGES];
     size_t image_count;
@@ -111,8 +111,11 @@ static inline buffer filled(input *in, size_t size) {
 
 static inline void *handle_of(state *s, slot *kind) {
     uint8_t which = byte_of(&s->in);
-    if (which < 200) {
+    if (which < 190) {
         return kind[which % SLOTS].handle;
+    }
+    if (which < 200) {
+        return s->activations[which % SLOTS].handle;
     }
     if (which < 215) {
         return s->files[which % SLOTS].handle;
@@ -255,6 +258,7 @@ void closed(slot *kind, const void *handle, gguffuse_status status);
 void read_file(state *s);
 void read_element(state *s);
 void multiply(state *s);
+void multiply_packed(state *s);
 void convert(state *s);
 void tell(state *s);
 void write_file(state *s);
