@@ -151,6 +151,8 @@ pub trait Simd: Grids {
     /// From how many activation rows on the panel is faster than decode, with 1, 2 and 3 digit planes. Measured on Q4_K,
     /// 2048 x 5632, with benches/matmul.rs.
     const PANEL_FROM: [usize; 3];
+    /// Weight rows that decode works on at a time: 1 or 2.
+    const ROWS: usize;
     /// Strips of 16 weight rows that a panel tile covers: 1 or 2.
     const TILE_STRIPS: usize;
     /// Activation rows that a panel tile covers with 1, 2 and 3 digit planes; at most 6. Chosen so that all sums of a
@@ -287,13 +289,12 @@ pub trait Simd: Grids {
 
     // ---- layout ----
 
+    /// Asks for the cache line at `address` to be brought in, to be read once. Never faults.
+    fn prefetch(self, address: *const u8);
     /// Writes the codes of 16 rows, 64 columns each, as 16 vectors of 4 columns: `out[64 * c + 4 * r + b]` is row `r`,
     /// column `4c + b`.
     ///
     /// # Safety
     /// `out` is writable for 1024 bytes and aligned to 64.
     unsafe fn store_transposed(self, rows: &[Self::Codes; LANES], out: *mut u8);
-
-    /// Asks for the cache line at `address` to be brought in, to be read once. Never faults.
-    fn prefetch(self, address: *const u8);
 }

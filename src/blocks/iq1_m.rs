@@ -77,6 +77,7 @@ unsafe impl Block for Iq1M {
 impl Affine for Iq1M {
     const GROUP: usize = 16;
     const INTEGER_SCALES: bool = true;
+    const GRID: bool = true;
     const CODE_MAX: usize = 18;
 
     #[inline(always)]

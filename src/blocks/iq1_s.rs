@@ -52,6 +52,7 @@ unsafe impl Block for Iq1S {
 impl Affine for Iq1S {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
+    const GRID: bool = true;
     const CODE_MAX: usize = 16;
 
     #[inline(always)]

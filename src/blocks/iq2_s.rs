@@ -60,6 +60,7 @@ unsafe impl Block for Iq2S {
 impl Affine for Iq2S {
     const GROUP: usize = 16;
     const INTEGER_SCALES: bool = true;
+    const GRID: bool = true;
     const CODE_MAX: usize = 86;
 
     #[inline(always)]

@@ -50,6 +50,7 @@ unsafe impl Block for Iq2Xs {
 impl Affine for Iq2Xs {
     const GROUP: usize = 16;
     const INTEGER_SCALES: bool = true;
+    const GRID: bool = true;
     const CODE_MAX: usize = 86;
 
     #[inline(always)]

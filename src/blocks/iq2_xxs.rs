@@ -52,6 +52,7 @@ unsafe impl Block for Iq2Xxs {
 impl Affine for Iq2Xxs {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
+    const GRID: bool = true;
     const CODE_MAX: usize = 86;
 
     #[inline(always)]

@@ -69,6 +69,7 @@ unsafe impl Block for Iq3S {
 impl Affine for Iq3S {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
+    const GRID: bool = true;
     const SHORT_GRID: bool = true;
     const CODE_MAX: usize = 15;
 

@@ -60,6 +60,7 @@ unsafe impl Block for Iq3Xxs {
 impl Affine for Iq3Xxs {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
+    const GRID: bool = true;
     const SHORT_GRID: bool = true;
     const CODE_MAX: usize = 124;
 

@@ -335,7 +335,10 @@ pub(crate) trait Affine: Block {
     /// The largest code. Up to 63 is fastest, then up to 127.
     const CODE_MAX: usize;
 
-    /// Whether the codes are points of a `ShortGrid`.
+    /// Whether the codes are points of a grid.
+    const GRID: bool = false;
+
+    /// Whether that is a `ShortGrid`.
     const SHORT_GRID: bool = false;
 
     /// For types with grids: the indices of the whole chunk, and signs that need work.

@@ -40,7 +40,7 @@ mod writer;
 pub use encode::{ArrayInput, ValueInput};
 pub use tensor::Tensor;
 pub use value::{Array, Elements, Str, Value, ValueType};
-pub use writer::Writer;
+pub use writer::{Maker, Writer};
 
 use crate::error::{Error, Result, error};
 use copy::PrivateCopy;

@@ -1,7 +1,7 @@
 //! The layout of a file that is written, and the three places where it can go: any stream, memory, a path.
 
 use super::cursor::HARD_LIMIT;
-use super::writer::{OUT_OF_MEMORY, Writer};
+use super::writer::{Maker, OUT_OF_MEMORY, TensorData, Writer};
 use super::{MAGIC, replace};
 use crate::error::{Error, Result, error};
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ impl Writer<'_> {
         let alignment = u64::from(self.alignment);
         let start = metadata.checked_next_multiple_of(alignment);
         self.tensors.values().try_fold(start.ok_or_else(TOO_LARGE)?, |end, tensor| {
-            let end = end.checked_add(tensor.data.len() as u64);
+            let end = end.checked_add(tensor.data.size_bytes());
             end.and_then(|end| end.checked_next_multiple_of(alignment)).ok_or_else(TOO_LARGE)
         })
     }
@@ -101,21 +101,27 @@ impl Writer<'_> {
             out.write(&tensor.tensor_type.id().to_le_bytes())?;
             out.write(&offset.to_le_bytes())?;
             // Neither saturates: `size_bytes` added up the same.
-            let end = offset.saturating_add(tensor.data.len() as u64);
+            let end = offset.saturating_add(tensor.data.size_bytes());
             offset = end.checked_next_multiple_of(self.alignment.into()).unwrap_or(end);
         }
         out.pad(self.alignment)?;
-        for (_, tensor) in &tensors {
-            out.write(tensor.data)?;
+        for (name, tensor) in &tensors {
+            match tensor.data {
+                TensorData::Borrowed(bytes) => out.write(bytes)?,
+                TensorData::Made(size, make) => out.made(name, size, make)?,
+            }
             // Behind the last tensor too: llama.cpp reads it whole.
             out.pad(self.alignment)?;
         }
         out.finish()
     }
 
-    /// The data of all tensors, in any order.
+    /// The data of all tensors that is borrowed, in any order.
     pub(crate) fn borrowed(&self) -> impl Iterator<Item = &[u8]> {
-        self.tensors.values().map(|tensor| tensor.data)
+        self.tensors.values().filter_map(|tensor| match tensor.data {
+            TensorData::Borrowed(bytes) => Some(bytes),
+            TensorData::Made(..) => None,
+        })
     }
 }
 
@@ -155,6 +161,18 @@ impl<W: Write> Output<W> {
             }
             None => self.out.write_all(bytes).map_err(io_error),
         }
+    }
+
+    /// Has `size` bytes made: neither more nor fewer, whatever the maker does.
+    fn made(&mut self, name: &str, size: u64, make: &Maker<'_>) -> Result<()> {
+        let wrong = |made: u64| error!(Shape, "tensor {name:?}: {made} bytes or more were made, {size} are wanted");
+        let mut left = size;
+        make(&mut |bytes| {
+            let rest = left.checked_sub(bytes.len() as u64);
+            left = rest.ok_or_else(|| wrong(size.saturating_sub(left).saturating_add(bytes.len() as u64)))?;
+            self.write(bytes)
+        })?;
+        if left == 0 { Ok(()) } else { Err(wrong(size.saturating_sub(left))) }
     }
 
     fn string(&mut self, string: &str) -> Result<()> {

@@ -27,7 +27,27 @@ pub(super) struct TensorInput<'a> {
     pub(super) tensor_type: TensorType,
     n_dims: usize,
     dims: [u64; MOST_DIMENSIONS as usize],
-    pub(super) data: &'a [u8],
+    pub(super) data: TensorData<'a>,
+}
+
+/// Makes a tensor's bytes and hands them on in pieces: see [`Writer::tensor_made`].
+pub type Maker<'a> = dyn Fn(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> + Sync + 'a;
+
+/// Where a tensor's bytes come from.
+#[derive(Clone, Copy)]
+pub(super) enum TensorData<'a> {
+    Borrowed(&'a [u8]),
+    /// So many bytes, made whenever the file is written.
+    Made(u64, &'a Maker<'a>),
+}
+
+impl TensorData<'_> {
+    pub(super) fn size_bytes(&self) -> u64 {
+        match self {
+            TensorData::Borrowed(bytes) => bytes.len() as u64,
+            TensorData::Made(size, _) => *size,
+        }
+    }
 }
 
 impl TensorInput<'_> {
@@ -205,6 +225,33 @@ impl<'a> Writer<'a> {
     /// than 4 dimensions; `Shape` where rows are not whole blocks or `data` is not of the size that type and dimensions
     /// make. `OutOfMemory`.
     pub fn tensor(&mut self, name: &str, tensor_type: TensorType, dims: &[u64], data: &'a [u8]) -> Result<&mut Self> {
+        self.add(name, tensor_type, dims, |_| Some(TensorData::Borrowed(data)))
+    }
+
+    /// Adds a tensor whose bytes are made while the file is written, so that no more than a piece of them has to be in memory.
+    /// `make` is called once whenever the file is written and hands the bytes on in order, in pieces of any length; it stops
+    /// where handing on fails.
+    ///
+    /// # Errors
+    /// As [`Writer::tensor`]. Writing the file fails with `make`'s error, and with `Shape` where it makes more or fewer
+    /// bytes than type and dimensions say.
+    pub fn tensor_made(
+        &mut self,
+        name: &str,
+        tensor_type: TensorType,
+        dims: &[u64],
+        make: &'a Maker<'a>,
+    ) -> Result<&mut Self> {
+        self.add(name, tensor_type, dims, |size| Some(TensorData::Made(size?, make)))
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        tensor_type: TensorType,
+        dims: &[u64],
+        data: impl FnOnce(Option<u64>) -> Option<TensorData<'a>>,
+    ) -> Result<&mut Self> {
         check_name(name, LONGEST_NAME, "a tensor name")?;
         let mut padded = [1; MOST_DIMENSIONS as usize];
         let Some(used) = padded.get_mut(..dims.len()) else {
@@ -223,12 +270,15 @@ impl<'a> Writer<'a> {
                 tensor_type.name()
             ));
         }
-        if size_bytes(tensor_type, dims) != Some(data.len() as u64) {
+        let (size, type_name) = (size_bytes(tensor_type, dims), tensor_type.name());
+        let Some(data) = data(size) else {
+            return Err(error!(Shape, "tensor {name:?}: {dims:?} {type_name} elements have 2^64 bytes or more"));
+        };
+        if size != Some(data.size_bytes()) {
+            let has = data.size_bytes();
             return Err(error!(
                 Shape,
-                "tensor {name:?}: {} bytes of data do not make {dims:?} {} elements",
-                data.len(),
-                tensor_type.name()
+                "tensor {name:?}: {has} bytes of data do not make {dims:?} {type_name} elements"
             ));
         }
         if self.tensors.contains_key(name) {

@@ -2,7 +2,7 @@
 //! registers and meet all digit planes. Knows no ISA and no type.
 //!
 //! ```text
-//! for each weight row, for each tile of activation rows:
+//! for each weight row (or two at a time), for each tile of activation rows:
 //!     for each chunk of 256 columns:
 //!         codes, integer scales, d, mins  <- block
 //!         for each activation row of the tile:
@@ -19,8 +19,8 @@
 use super::Task;
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
-use crate::blocks::{Affine, Scaling, chunk_blocks};
-use crate::simd::{CHUNK, COLUMNS, Lookups, QUARTERS, Simd};
+use crate::blocks::{Affine, Scaling};
+use crate::simd::{CHUNK, COLUMNS, Grids, Lookups, QUARTERS, Simd};
 use std::marker::PhantomData;
 
 /// Weight rows times packed activations.
@@ -53,114 +53,199 @@ impl<A: Affine, const P: usize> Task for Decode<A, P> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let job = self.0;
-        for row in 0..job.n {
-            let mut begin = 0;
-            while begin < job.m {
+        let pairs = S::ROWS == 2 && !early::<S, A>();
+        if A::GRID && !pairs {
+            for row in 0..job.n {
                 // SAFETY: the maker of the task guarantees `n` weight rows, `m` packed rows and their results.
-                let (w, x, y) = unsafe {
-                    (
-                        job.w.add(row * job.row_bytes),
-                        job.x.add(begin * job.x_stride),
-                        job.y.add(begin * job.y_stride + row),
-                    )
-                };
-                // SAFETY: as above; `begin` and the tile's rows stay within `m`.
-                begin += unsafe {
-                    // The comparisons with the constant let the compiler drop tiles that no call reaches: from there on
-                    // the panel is used.
-                    let most = S::PANEL_FROM[P - 1] - 1;
-                    match job.m - begin {
-                        4.. if most >= 4 => tile::<S, A, P, 4>(s, &job, w, x, y),
-                        3.. if most >= 3 => tile::<S, A, P, 3>(s, &job, w, x, y),
-                        2.. if most >= 2 => tile::<S, A, P, 2>(s, &job, w, x, y),
-                        _ => tile::<S, A, P, 1>(s, &job, w, x, y),
-                    }
-                };
+                unsafe { activation_rows::<S, A, P, 1>(s, &job, row, row) };
+            }
+            return;
+        }
+        // Rows from two places in turns, so that two streams of memory are read ahead: FAST Q4_K from memory at the AVX-512
+        // level of a Zen 5 makes 49 G weights/s from one and 61 from two; from four, 58. Asking for weights ahead of their use
+        // lost by up to a quarter on top of that, at any distance from 512 B to 4 KiB.
+        let half = job.n.div_ceil(2);
+        for row in 0..half {
+            let second = if row + half < job.n { row + half } else { row };
+            if pairs && second != row {
+                // SAFETY: as above.
+                unsafe { activation_rows::<S, A, P, 2>(s, &job, row, second) };
+            } else {
+                // SAFETY: as above.
+                unsafe { activation_rows::<S, A, P, 1>(s, &job, row, row) };
+                if second != row {
+                    // SAFETY: as above.
+                    unsafe { activation_rows::<S, A, P, 1>(s, &job, second, second) };
+                }
             }
         }
     }
 }
 
-/// One weight row with `M` activation rows; returns `M`.
+/// Whether a chunk's codes are made while the chunk before is multiplied: those of short grids in registers are the end of a
+/// chain of instructions so long that the CPU does not look beyond it (IQ3_XXS at the AVX-512 level of a Zen 5: 24.4 G weights/s
+/// instead of 20.7, and 20.8 with two rows at a time). Others lose by it, up to 15 %.
+const fn early<S: Simd, A: Affine>() -> bool {
+    S::REGISTER_GRIDS && A::SHORT_GRID
+}
+
+/// `R` weight rows, `first` and `second`, with all activation rows.
 ///
 /// # Safety
-/// `w` points to a row of `job.k` columns, `x` to `M` packed rows, `y` to `M` results `job.y_stride` apart.
+/// Both are below `job.n`, and the job's pointers are as its maker guarantees.
 #[inline(always)]
-unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
+unsafe fn activation_rows<S: Simd, A: Affine, const P: usize, const R: usize>(
     s: S,
     job: &Job,
-    w: *const u8,
+    first: usize,
+    second: usize,
+) {
+    let mut begin = 0;
+    while begin < job.m {
+        // SAFETY: the caller's promise; `begin` and the tile's rows stay within `m`.
+        begin += unsafe {
+            let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
+            // The comparisons with the constant let the compiler drop tiles that no call reaches: from there on the panel
+            // is used.
+            let most = S::PANEL_FROM[P - 1] - 1;
+            match job.m - begin {
+                4.. if most >= 4 => tile::<S, A, P, 4, R>(s, job, first, second, x, y),
+                3.. if most >= 3 => tile::<S, A, P, 3, R>(s, job, first, second, x, y),
+                2.. if most >= 2 => tile::<S, A, P, 2, R>(s, job, first, second, x, y),
+                _ => tile::<S, A, P, 1, R>(s, job, first, second, x, y),
+            }
+        };
+    }
+}
+
+/// `R` weight rows with `M` activation rows; returns `M`.
+///
+/// # Safety
+/// `x` points to `M` packed rows, `y` to `M` rows of results `job.y_stride` apart; `first` and `second` are below `job.n`.
+#[inline(always)]
+unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize, const R: usize>(
+    s: S,
+    job: &Job,
+    first: usize,
+    second: usize,
     x: *const u8,
     y: *mut f32,
 ) -> usize {
-    /// How far ahead weights are asked for. Q4_K from memory with 1 plane at the AVX-512 level of a Zen 5, G weights/s: 40 asking
-    /// 2 KiB ahead for all caches, 48 without asking, 55 asking 4 KiB ahead past the outer caches.
-    const AHEAD: usize = 4096;
-    /// How many chunks ahead indices are made. Loads that follow close behind a vector store wait for it: with 1, IQ2_S reaches
-    /// 20.7 G weights/s at the AVX-512 level of a Zen 5, with 3 it is 22.9.
-    const LOOK_AHEAD: usize = 3;
     // SAFETY: the caller's promise.
-    let chunks = unsafe { Chunks::<A>::of(w, job.k) };
+    let rows = unsafe { [first, second].map(|row| Chunks::<A>::of(job.w.add(row * job.row_bytes), job.k)) };
     let count = job.k.div_ceil(CHUNK);
-    // SAFETY: the callers below ask for chunks below the count only.
-    let get = |chunk: usize| unsafe { chunks.get(chunk) };
-    let mut lookups = [const { Lookups::new() }; LOOK_AHEAD + 1];
-    for chunk in 0..LOOK_AHEAD.min(count) {
-        A::index(get(chunk), s, &mut lookups[chunk]);
+    let mut lookups = [const { [const { Lookups::new() }; LOOK_AHEAD + 1] }; R];
+    for r in 0..R {
+        for chunk in 0..LOOK_AHEAD.min(count) {
+            // SAFETY: below the number of chunks.
+            A::index(unsafe { rows[r].get(chunk) }, s, &mut lookups[r][chunk]);
+        }
     }
-    // The codes of short grids are the end of a long chain of instructions, too long for the CPU to look beyond: they are made
-    // while the chunk before is multiplied (IQ3_XXS: 24.4 G weights/s instead of 20.7). Others lose by it, up to 15 %.
-    let early = S::REGISTER_GRIDS && A::SHORT_GRID;
-    let mut next = if early && count > 0 { Some(unpack(s, get(0), &lookups[0])) } else { None };
-    let mut acc = [s.splat(0.0); M];
+    let mut next = None;
+    if early::<S, A>() && count > 0 {
+        // SAFETY: below the number of chunks.
+        next = Some(unpack(s, unsafe { rows[0].get(0) }, &lookups[0][0]));
+    }
+    // Sums of the two rows apart from each other and from all else: in an array of rows, or in a structure with the chunks, the
+    // compiler would keep them in memory (Q8_0: 30 G weights/s instead of 43).
+    let (mut a, mut b) = ([s.splat(0.0); M], [s.splat(0.0); M]);
     for chunk in 0..count {
-        let ahead = get(chunk).as_ptr().cast::<u8>().wrapping_add(AHEAD);
-        for line in 0..(chunk_blocks::<A>() * size_of::<A>()).div_ceil(64) {
-            s.prefetch(ahead.wrapping_add(64 * line));
-        }
-        let later = chunk + LOOK_AHEAD;
-        if later < count {
-            A::index(get(later), s, &mut lookups[later % (LOOK_AHEAD + 1)]);
-        }
-        let unpack = |chunk: usize| unpack(s, get(chunk), &lookups[chunk % (LOOK_AHEAD + 1)]);
-        let unpacked = match next {
-            Some(unpacked) => unpacked,
-            None => unpack(chunk),
-        };
-        if early && chunk + 1 < count {
-            next = Some(unpack(chunk + 1));
-        }
-        for m in 0..M {
-            // SAFETY: the caller's promise: a header and `P` planes per chunk, aligned to 64.
-            let (header, digits) = unsafe {
-                let packed = x.add(m * job.x_stride + chunk * chunk_bytes(P));
-                (&*packed.cast::<Header>(), &*packed.add(size_of::<Header>()).cast::<Digits<P>>())
-            };
-            acc[m] = multiply::<S, A, P>(s, &unpacked, header, digits, acc[m]);
+        // SAFETY: the caller's promise: `M` packed rows; below the number of chunks.
+        unsafe {
+            let x = x.add(chunk * chunk_bytes(P));
+            a = step::<S, A, P, M>(s, &rows[0], count, chunk, &mut lookups[0], &mut next, x, job.x_stride, a);
+            if R == 2 {
+                b = step::<S, A, P, M>(s, &rows[1], count, chunk, &mut lookups[R - 1], &mut None, x, job.x_stride, b);
+            }
         }
     }
     for m in 0..M {
         // SAFETY: the caller's promise.
-        unsafe { *y.add(m * job.y_stride) = s.sum(acc[m]) };
+        unsafe {
+            let y = y.add(m * job.y_stride);
+            *y.add(first) = s.sum(a[m]);
+            if R == 2 {
+                *y.add(second) = s.sum(b[m]);
+            }
+        }
     }
     M
 }
 
+/// How many chunks ahead indices are made. Loads that follow close behind a vector store wait for it: with 1, IQ2_S reaches
+/// 20.7 G weights/s at the AVX-512 level of a Zen 5, with 3 it is 22.9.
+const LOOK_AHEAD: usize = 3;
+
+/// Adds the products of chunk `chunk` of a weight row and those of the `M` activation rows at `x`. `next` is the unpacked chunk
+/// where that is made early, and then becomes the one behind it.
+///
+/// # Safety
+/// `chunk` is below `count`, the number of chunks, and they come in order; `x` points to `M` chunks, a header and `P` planes each,
+/// aligned to 64, that are `x_stride` bytes apart.
+#[inline(always)]
+unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
+    s: S,
+    row: &Chunks<A>,
+    count: usize,
+    chunk: usize,
+    lookups: &mut [Lookups; LOOK_AHEAD + 1],
+    next: &mut Option<Unpacked<S>>,
+    x: *const u8,
+    x_stride: usize,
+    mut acc: [S::Floats; M],
+) -> [S::Floats; M] {
+    // SAFETY: asked for chunks below the number of chunks only.
+    let get = |chunk: usize| unsafe { row.get(chunk) };
+    if A::GRID {
+        let ahead = get(chunk).as_ptr().cast::<u8>().wrapping_add(AHEAD);
+        for line in 0..size_of::<A>().div_ceil(64) {
+            s.prefetch(ahead.wrapping_add(64 * line));
+        }
+    }
+    let later = chunk + LOOK_AHEAD;
+    if later < count {
+        A::index(get(later), s, &mut lookups[later % (LOOK_AHEAD + 1)]);
+    }
+    let unpacked = match *next {
+        Some(unpacked) => unpacked,
+        None => unpack(s, get(chunk), &lookups[chunk % (LOOK_AHEAD + 1)]),
+    };
+    if early::<S, A>() && chunk + 1 < count {
+        *next = Some(unpack(s, get(chunk + 1), &lookups[(chunk + 1) % (LOOK_AHEAD + 1)]));
+    }
+    for m in 0..M {
+        // SAFETY: the caller's promise.
+        let (header, digits) = unsafe {
+            let packed = x.add(m * x_stride);
+            (&*packed.cast::<Header>(), &*packed.add(size_of::<Header>()).cast::<Digits<P>>())
+        };
+        acc[m] = multiply::<S, A, P>(s, &unpacked, header, digits, acc[m]);
+    }
+    acc
+}
+
+/// How far ahead of their use the weights of types with grids are asked for. These types never wait for memory, but have no room
+/// among their instructions to wait for a cache either.
+const AHEAD: usize = 4096;
+
+/// Scales and codes of a chunk.
+#[inline(always)]
+fn unpack<S: Simd, A: Affine>(s: S, blocks: &[A], lookups: &Lookups) -> Unpacked<S> {
+    let codes = |quarter: usize| A::codes(blocks, lookups, s, quarter);
+    (A::scaling(blocks, s), [codes(0), codes(1), codes(2), codes(3)])
+}
+
+/// Scales and codes of a chunk.
+type Unpacked<S> = (Scaling<S>, [<S as Grids>::Codes; QUARTERS]);
+
 /// The digit planes of a chunk.
 type Digits<const P: usize> = [[[i8; COLUMNS]; QUARTERS]; P];
-
-/// Codes and scales of a chunk.
-#[inline(always)]
-fn unpack<S: Simd, A: Affine>(s: S, blocks: &[A], lookups: &Lookups) -> (Scaling<S>, [S::Codes; QUARTERS]) {
-    let of = |quarter: usize| A::codes(blocks, lookups, s, quarter);
-    (A::scaling(blocks, s), [of(0), of(1), of(2), of(3)])
-}
 
 /// Adds the products of a chunk's weights and activations to `acc`.
 #[inline(always)]
 fn multiply<S: Simd, A: Affine, const P: usize>(
     s: S,
-    (scaling, codes): &(Scaling<S>, [S::Codes; QUARTERS]),
+    (scaling, codes): &Unpacked<S>,
     header: &Header,
     digits: &Digits<P>,
     acc: S::Floats,

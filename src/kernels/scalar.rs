@@ -151,6 +151,7 @@ impl Grids for Token {
 
 impl Simd for Token {
     const PANEL_FROM: [usize; 3] = [2, 2, 2];
+    const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [1, 1, 1];
 

@@ -288,3 +288,44 @@ fn a_file_edited_under_its_own_name() {
     assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1, "nothing else is there");
     std::fs::remove_dir_all(&directory).unwrap();
 }
+
+#[test]
+fn tensors_that_are_made_while_writing() {
+    let bytes: Vec<u8> = (0..576).map(|i| i as u8).collect();
+    let in_pieces = |hand_on: &mut dyn FnMut(&[u8]) -> Result<()>| bytes.chunks(100).try_for_each(hand_on);
+    let dims = [512, 1, 2];
+    let mut made = Writer::new();
+    made.tensor("a", TensorType::I8, &[3], &[1, 2, 3]).unwrap();
+    made.tensor_made("b", TensorType::Q4_K, &dims, &in_pieces).unwrap();
+    made.tensor("c", TensorType::I8, &[1], &[4]).unwrap();
+    let mut borrowed = Writer::new();
+    borrowed.tensor("a", TensorType::I8, &[3], &[1, 2, 3]).unwrap();
+    borrowed.tensor("b", TensorType::Q4_K, &dims, &bytes).unwrap();
+    borrowed.tensor("c", TensorType::I8, &[1], &[4]).unwrap();
+    assert_eq!(made.size_bytes().unwrap(), borrowed.size_bytes().unwrap());
+    for _ in 0..2 {
+        assert_eq!(made.to_vec().unwrap(), borrowed.to_vec().unwrap());
+    }
+
+    let refused = |maker: &gguffuse::gguf::Maker<'_>| {
+        let mut writer = Writer::new();
+        writer.tensor_made("b", TensorType::Q4_K, &dims, maker).unwrap();
+        let mut out = Vec::new();
+        let why = writer.write_to(&mut out).unwrap_err();
+        assert!(out.len() as u64 <= writer.size_bytes().unwrap(), "more was written than the file has");
+        why.to_string()
+    };
+    let wrong = "bad shape: tensor \"b\": ";
+    assert_eq!(refused(&|hand_on| hand_on(&bytes[1..])), format!("{wrong}575 bytes or more were made, 576 are wanted"));
+    let too_many = format!("{wrong}577 bytes or more were made, 576 are wanted");
+    assert_eq!(refused(&|hand_on| hand_on(&bytes).and_then(|()| hand_on(&[0]))), too_many);
+    // A maker that takes no notice is found out all the same.
+    let careless = refused(&|hand_on| {
+        let _ = hand_on(&[0; 600]);
+        Ok(())
+    });
+    assert_eq!(careless, format!("{wrong}0 bytes or more were made, 576 are wanted"));
+    assert_eq!(refused(&|_| Err(Error::Busy("not now"))), "not now");
+    let too_large = Writer::new().tensor_made("b", TensorType::F32, &[1 << 62], &in_pieces).err().unwrap();
+    assert!(matches!(too_large, Error::Shape(_)), "{too_large}");
+}

@@ -32,6 +32,7 @@ pub(crate) struct Token(());
 // references to arrays of the right size unless a comment says otherwise.
 impl Simd for Token {
     const PANEL_FROM: [usize; 3] = [4, 4, 2];
+    const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
 

@@ -28,6 +28,7 @@ pub(crate) struct Token(());
 // arrays of the right size unless a comment says otherwise.
 impl Simd for Token {
     const PANEL_FROM: [usize; 3] = [7, 4, 3];
+    const ROWS: usize = 2;
     const TILE_STRIPS: usize = 2;
     // Sums of a tile: strips x rows x (planes + 1) of 32 registers.
     const TILE_ROWS: [usize; 3] = [6, 4, 3];
