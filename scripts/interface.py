@@ -74,6 +74,14 @@ FALLIBLE = {
 }
 
 
+class StatusError(RuntimeError):
+    """A status other than 0; `name` is its name, as in "TRUNCATED"."""
+
+    def __init__(self, name, text):
+        super().__init__(text)
+        self.name = name
+
+
 class Library:
     """The functions of the C interface by their names without the prefix; a status other than 0 is an exception."""
 
@@ -86,11 +94,15 @@ class Library:
         self.context_isa = library.gguffuse_context_isa
         self.context_isa.restype, self.context_isa.argtypes = c_char_p, [c_void_p]
 
+        status_name = library.gguffuse_status_name
+        status_name.restype, status_name.argtypes = c_char_p, [c_int32]
+
         def check(status, function, _arguments):
             if status != 0:
                 text = ctypes.create_string_buffer(600)
                 last_error(text, len(text))
-                raise RuntimeError(f"{function.__name__}: status {status}: {text.value.decode()}")
+                name = status_name(status).decode()
+                raise StatusError(name, f"{function.__name__}: {name}: {text.value.decode()}")
 
         for name, arguments in FALLIBLE.items():
             function = getattr(library, f"gguffuse_{name}")

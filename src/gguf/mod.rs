@@ -14,18 +14,31 @@
     clippy::arithmetic_side_effects
 )]
 
+// Whatever a file says is read without unsafe code: only `source` and `system` have any, for
+// mappings, memory and calls of the system.
+#[forbid(unsafe_code)]
 mod copy;
+#[forbid(unsafe_code)]
 mod cursor;
+#[forbid(unsafe_code)]
 mod encode;
+#[forbid(unsafe_code)]
 mod metadata;
+#[forbid(unsafe_code)]
 mod names;
+#[forbid(unsafe_code)]
 mod origin;
+#[forbid(unsafe_code)]
 mod output;
+#[forbid(unsafe_code)]
 mod replace;
 mod source;
 mod system;
+#[forbid(unsafe_code)]
 mod tensor;
+#[forbid(unsafe_code)]
 mod value;
+#[forbid(unsafe_code)]
 mod writer;
 
 pub use encode::{ArrayInput, ValueInput};

@@ -7,19 +7,21 @@ use super::{Isa, Kernels, Level, PanelKernels, Rows, Task, activations, panel};
 use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor, with_block};
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, Simd};
 
-/// Memory whose first or last byte lies at an unmapped page.
-pub(super) struct Guarded {
+/// Memory whose first or last byte lies at an unmapped page; what is left of its own pages must not change.
+pub(crate) struct Guarded {
     mapping: *mut u8,
     mapped: usize,
-    data: *mut u8,
+    pub(crate) data: *mut u8,
     bytes: usize,
 }
 
 const PAGE: usize = 4096;
+/// What the rest of the pages holds.
+const MARGIN: u8 = 0xa5;
 
 impl Guarded {
     /// `bytes` zeros at the end (`flush_end`, as far as `align` lets it) or at the start of their pages.
-    pub(super) fn new(bytes: usize, flush_end: bool, align: usize) -> Guarded {
+    pub(crate) fn new(bytes: usize, flush_end: bool, align: usize) -> Guarded {
         let inner = bytes.next_multiple_of(PAGE).max(PAGE);
         let mapped = inner + 2 * PAGE;
         // SAFETY: a fresh anonymous mapping, of which the inner pages are made accessible.
@@ -31,25 +33,36 @@ impl Guarded {
             let first = mapping.add(PAGE);
             assert_eq!(libc::mprotect(first.cast(), inner, libc::PROT_READ | libc::PROT_WRITE), 0);
             let offset = if flush_end { (inner - bytes) / align * align } else { 0 };
+            first.write_bytes(MARGIN, inner);
+            first.add(offset).write_bytes(0, bytes);
             Guarded { mapping, mapped, data: first.add(offset), bytes }
         }
     }
 
-    pub(super) fn of<T: Copy>(values: &[T], flush_end: bool) -> Guarded {
+    pub(crate) fn of<T: Copy>(values: &[T], flush_end: bool) -> Guarded {
         let guarded = Guarded::new(size_of_val(values), flush_end, align_of::<T>());
         // SAFETY: the memory is that large and aligned.
         unsafe { guarded.data.cast::<T>().copy_from_nonoverlapping(values.as_ptr(), values.len()) };
         guarded
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: mapped, and written or zero.
         unsafe { std::slice::from_raw_parts(self.data, self.bytes) }
+    }
+
+    /// Whether nothing was written beside the bytes, as far as their pages go.
+    fn margins_are_intact(&self) -> bool {
+        let before = self.data.addr() - self.mapping.addr() - PAGE;
+        // SAFETY: the inner pages, all of them written in `new`.
+        let pages = unsafe { std::slice::from_raw_parts(self.mapping.add(PAGE), self.mapped - 2 * PAGE) };
+        pages[..before].iter().chain(&pages[before + self.bytes..]).all(|byte| *byte == MARGIN)
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
+        assert!(std::thread::panicking() || self.margins_are_intact(), "written beside its bytes");
         // SAFETY: the mapping made in `new`.
         unsafe { libc::munmap(self.mapping.cast(), self.mapped) };
     }

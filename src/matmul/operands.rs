@@ -137,6 +137,7 @@ fn check_matrix(name: &str, rows: usize, columns: usize, stride: usize, length: 
     if stride < columns {
         return Err(error!(Shape, "{name}_stride is {stride}, less than a row of {columns}"));
     }
+    // A matrix of no columns has no elements either, whatever its rows would skip.
     if rows == 0 || columns == 0 {
         return Ok(stride);
     }

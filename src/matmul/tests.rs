@@ -1,10 +1,11 @@
 //! Every type x level x precision x shape against the f64 product, within a bound that follows from the terms.
-//! (tests/matmul/bounds.rs does the same for Q4_K through the public interface, with a decoder of its own.)
+//! (tests/matmul/bounds.rs does the same for Q4_K through the public interface, with a decoder of its own.) And on operands
+//! between unmapped pages.
 
-use super::{Context, ContextOptions, Precision, Weights};
+use super::{Context, ContextOptions, Precision, RawMatrix, RawMatrixMut, Weights};
 use crate::blocks::TensorType;
 use crate::kernels::Level;
-use crate::kernels::tests::{Random, affine_types, random_blocks, terms};
+use crate::kernels::tests::{Guarded, Random, affine_types, random_blocks, terms};
 
 /// What one y may be off. See tests/matmul/bounds.rs for where each part comes from; types with groups of 16 columns have
 /// 16 groups in a chunk.
@@ -113,4 +114,71 @@ fn float_types_are_within_the_derived_bound() {
         }
     }
     println!("{checked} results");
+}
+
+/// What y holds before.
+const CANARY: f32 = 1234.5;
+
+/// One product on guarded operands, `end`: at the ends of their pages; the bits of y with its gaps.
+fn guarded_product(context: &Context, w: &Weights<'_>, x: &Guarded, m: usize, end: bool) -> Vec<u32> {
+    let y_stride = w.n + 2;
+    let y = Guarded::of(&vec![CANARY; (m - 1) * y_stride + w.n], end);
+    let x = RawMatrix { data: x.data.cast(), length: m * w.k, stride: 0 };
+    let out = RawMatrixMut { data: y.data.cast(), length: (m - 1) * y_stride + w.n, stride: y_stride };
+    // SAFETY: buffers of the lengths given, used by nobody else.
+    unsafe { context.matmul_raw(w, m, x, out) }.unwrap();
+    let y: Vec<u32> = y.bytes().as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect();
+    for row in y.chunks(y_stride) {
+        assert!(row[w.n.min(row.len())..].iter().all(|bits| *bits == CANARY.to_bits()), "a gap was written");
+    }
+    y
+}
+
+#[test]
+fn products_touch_nothing_but_their_operands() {
+    let mut random = Random(53);
+    let mut products = 0;
+    let types: Vec<_> = TensorType::ALL.iter().copied().filter(|tensor_type| tensor_type.can_matmul()).collect();
+    let context = |level: &Level, precision| {
+        Context::new(&ContextOptions { threads: 1, precision, max_isa: Some(level.name()) }).unwrap()
+    };
+    let contexts = Precision::ALL.map(|precision| Level::available().iter().map(|l| context(l, precision)).collect());
+    let contexts: [Vec<Context>; 3] = contexts;
+    for tensor_type in &types {
+        let block = tensor_type.block_elements();
+        let lengths = if block == 1 { [1, 15, 33, 100] } else { [1, 2, 3, 9].map(|blocks| blocks * block) };
+        for k in lengths {
+            let all: Vec<f32> = (0..17 * k).map(|_| random.normal()).collect();
+            for n in [1, 2, 3, 4, 5, 15, 16, 17, 33] {
+                let data = random_blocks(&mut random, *tensor_type, n, k);
+                for end in [false, true] {
+                    let w = Guarded::of(&data, end);
+                    let w = Weights { tensor_type: *tensor_type, n, k, data: w.bytes() };
+                    for m in [1, 2, 3, 4, 5, 7, 8, 17] {
+                        let x = Guarded::of(&all[..m * k], end);
+                        for contexts in &contexts {
+                            // Which algorithm a level takes for so many rows is its own choice; the bits of each are those
+                            // of the scalar level, which decodes a single row and uses a panel for more.
+                            let mut decoded = Vec::new();
+                            for row in 0..m {
+                                let one = Guarded::of(&all[row * k..][..k], end);
+                                decoded.extend(guarded_product(&contexts[0], &w, &one, 1, end));
+                                decoded.extend([CANARY.to_bits(); 2]);
+                            }
+                            decoded.truncate(decoded.len() - 2);
+                            let panelled = guarded_product(&contexts[0], &w, &x, m, end);
+                            for context in contexts {
+                                let y = guarded_product(context, &w, &x, m, end);
+                                let what = format_args!("{tensor_type:?} {:?} m {m} n {n} k {k}", context.isa());
+                                assert!(y == decoded || y == panelled, "{what}");
+                            }
+                            products += contexts.len();
+                        }
+                    }
+                }
+            }
+        }
+    }
+    println!("{products} products of {} types between unmapped pages, with the scalar level's bits", types.len());
+    assert_eq!(products, types.len() * 4 * 9 * 2 * 8 * 3 * Level::available().len());
 }

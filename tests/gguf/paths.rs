@@ -58,6 +58,23 @@ fn all_ways_of_opening_see_the_same() {
     assert_eq!(mapped.tensor(0).unwrap().data, &bytes[bytes.len() - 16..]);
 }
 
+/// Beyond a MiB the private copy is a mapping, which grows while the rest is walked.
+#[test]
+fn large_metadata_is_read_the_same() {
+    let scratch = Scratch::new("large");
+    let long = vec![b'x'; 3 << 20];
+    let raw = Raw::new(3, 1, 20_002).key("long", STRING).string(&long);
+    let raw = (0..20_000).fold(raw, |raw, index| raw.key(&format!("key.{index}"), STRING).string(&[b'y'; 40]));
+    let raw = raw.key("last", STRING).string(b"z").tensor("t", &[4], F32, 0).pad(32).data(16);
+    let mapped = open(scratch.file("large.gguf", &raw.0)).unwrap();
+    assert!(mapped.metadata_bytes() > 4 << 20);
+    assert_eq!(mapped.get("long").unwrap().as_bytes().unwrap(), long);
+    assert_eq!(mapped.get("key.19999").unwrap().as_string().unwrap().as_bytes_with_nul().last(), Some(&0));
+    assert_eq!(mapped.get("last").unwrap().as_bytes().unwrap(), b"z");
+    let owned = File::from_vec(raw.0, &OpenOptions::default()).unwrap();
+    assert_eq!(describe(&mapped), describe(&owned));
+}
+
 #[test]
 fn what_is_not_a_regular_file_is_refused_and_never_waited_for() {
     let scratch = Scratch::new("kinds");

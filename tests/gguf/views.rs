@@ -101,6 +101,24 @@ fn round_trip_of_every_type_in_both_versions() {
 }
 
 #[test]
+fn files_and_arrays_as_text_and_in_loops() {
+    let mut writer = Writer::new();
+    writer.metadata("flag", true).unwrap().metadata("numbers", &[3u16, 4][..]).unwrap();
+    let file = open(writer.to_vec().unwrap());
+    let size = file.size_bytes();
+    let expected = format!("File {{ version: 3, size_bytes: {size}, metadata_count: 2, tensor_count: 0, .. }}");
+    assert_eq!(format!("{file:?}"), expected);
+    assert!(file.get("flag").unwrap().as_bool().unwrap());
+    let array = file.get("numbers").unwrap().as_array().unwrap();
+    assert_eq!(format!("{array:?}"), "[u16; 2]");
+    let mut sum = 0;
+    for value in array {
+        sum += value.as_u64().unwrap();
+    }
+    assert_eq!(sum, 7);
+}
+
+#[test]
 fn value_types_have_the_numbers_of_the_format() {
     for (id, value_type) in ValueType::ALL.into_iter().enumerate() {
         assert_eq!(value_type.id(), id as u32);
