@@ -394,6 +394,7 @@ struct tensor {
 /** gguffuse_open_options; 0: the default. */
 struct open_options {
     std::uint64_t max_metadata_bytes = 0;
+    bool copy = false;
 };
 
 /** gguffuse_file_info. */
@@ -414,6 +415,7 @@ class file : public detail::owner<gguffuse_file, gguffuse_file_close> {
         gguffuse_open_options all{};
         all.struct_size = sizeof all;
         all.max_metadata_bytes = options.max_metadata_bytes;
+        all.copy = options.copy ? 1 : 0;
         return all;
     }
 
@@ -473,6 +475,11 @@ public:
         all.struct_size = sizeof all;
         detail::report(gguffuse_file_info(handle(), &all), ec...);
         return {all.version, all.alignment, all.tensor_count, all.metadata_count, all.data_offset, all.size_bytes};
+    }
+
+    /** gguffuse_file_verify. */
+    template <class... Ec, detail::codes<Ec...> = 0> void verify(Ec &...ec) const noexcept(sizeof...(Ec) != 0) {
+        detail::report(gguffuse_file_verify(handle()), ec...);
     }
 
     /** gguffuse_tensor_info: the tensor with an index. */
