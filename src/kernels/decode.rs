@@ -19,7 +19,7 @@
 use super::Task;
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
-use crate::blocks::{Affine, Scaling};
+use crate::blocks::{Affine, Scaling, chunk_blocks};
 use crate::simd::{CHUNK, COLUMNS, Grids, Lookups, QUARTERS, Simd};
 use std::marker::PhantomData;
 
@@ -196,9 +196,9 @@ unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
 ) -> [S::Floats; M] {
     // SAFETY: asked for chunks below the number of chunks only.
     let get = |chunk: usize| unsafe { row.get(chunk) };
-    if A::GRID {
+    if A::GRID || (P == 3 && S::ROWS == 1) {
         let ahead = get(chunk).as_ptr().cast::<u8>().wrapping_add(AHEAD);
-        for line in 0..size_of::<A>().div_ceil(64) {
+        for line in 0..(chunk_blocks::<A>() * size_of::<A>()).div_ceil(64) {
             s.prefetch(ahead.wrapping_add(64 * line));
         }
     }
@@ -224,8 +224,9 @@ unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
     acc
 }
 
-/// How far ahead of their use the weights of types with grids are asked for. These types never wait for memory, but have no room
-/// among their instructions to wait for a cache either.
+/// How far ahead of their use weights are asked for where a chunk takes so many instructions that the CPU never waits for memory,
+/// but has no room to wait for a cache either: types with grids, and three planes at levels that decode one row at a time (EXACT
+/// Q4_K at the AVX2 level of a Zen 5: 27.1 G weights/s instead of 26.5).
 const AHEAD: usize = 4096;
 
 /// Scales and codes of a chunk.

@@ -42,12 +42,9 @@ impl Dots for Vnni {
                 // would want a register of zeros each time, and gains nothing here.
                 return _mm256_dpwssd_avx_epi32(acc, _mm256_maddubs_epi16(codes, x), scales);
             }
-            // As at AVX2: the nibbles apart.
-            let mask = _mm256_set1_epi8(15);
-            let low = _mm256_maddubs_epi16(_mm256_and_si256(codes, mask), x);
-            let high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16::<4>(codes), mask), x);
-            let acc = _mm256_dpwssd_avx_epi32(acc, low, scales);
-            _mm256_dpwssd_avx_epi32(acc, high, _mm256_slli_epi16::<4>(scales))
+            // A lane holds its scale twice, in 16 bits each.
+            let dots = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), codes, x);
+            _mm256_add_epi32(acc, _mm256_mullo_epi32(dots, _mm256_srai_epi32::<16>(scales)))
         }
     }
 
