@@ -26,6 +26,7 @@ const (
 	ErrBusy               Status = 17
 	ErrInternal           Status = 18 // a bug in the library, caught
 	ErrUnsupportedISA     Status = 19
+	ErrChanged            Status = 20 // the file is no longer the one that was opened
 )
 
 // Error is the status's name, as in "NOT_FOUND".

@@ -34,6 +34,7 @@ pub const Error = error{
     Busy,
     Internal,
     UnsupportedIsa,
+    Changed,
     /// A status that this package doesn't know.
     Unknown,
 };
@@ -43,7 +44,7 @@ const errors = [_]Error{
     error.NullArgument, error.InvalidHandle, error.InvalidArgument,    error.Io,              error.BadFormat,
     error.Truncated,    error.Limit,         error.UnsupportedVersion, error.UnsupportedType, error.NotFound,
     error.TypeMismatch, error.Shape,         error.BufferTooSmall,     error.Aliasing,        error.Misaligned,
-    error.OutOfMemory,  error.Busy,          error.Internal,           error.UnsupportedIsa,
+    error.OutOfMemory,  error.Busy,          error.Internal,           error.UnsupportedIsa,  error.Changed,
 };
 
 fn check(status: i32) Error!void {

@@ -116,4 +116,10 @@ class UnsupportedIsaError(Error, ValueError):
     status = 19
 
 
+class ChangedError(Error):
+    """The file is no longer the one that was opened."""
+
+    status = 20
+
+
 BY_STATUS: dict[int, type[Error]] = {kind.status: kind for kind in Error.__subclasses__()}
