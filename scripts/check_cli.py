@@ -21,7 +21,7 @@ INFO_SECONDS = 0.020
 VERIFY_SHARE = 0.8
 # Others use the machine as well: one undisturbed run shows what it can do.
 MOST_RUNS = 200
-MOST_COMPARISONS = 10
+MOST_COMPARISONS = 40
 COMMANDS = ["info", "tensor", "verify", "bench", "quantize", "diff", "completions", "man"]
 
 
