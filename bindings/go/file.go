@@ -38,6 +38,7 @@ type File struct {
 // Options say how to open a file; nil: defaults.
 type Options struct {
 	MaxMetadataBytes uint64 // more before the data section is ErrLimit; 0: 256 MiB
+	Copy             bool   // the file is read into memory: what happens to it later doesn't matter
 }
 
 func sizeOf[T any](value T) uintptr { return unsafe.Sizeof(value) }
@@ -47,6 +48,9 @@ func (o *Options) native() *openOptions {
 	options.structSize = sizeOf(*options)
 	if o != nil {
 		options.maxMetadataBytes = o.MaxMetadataBytes
+		if o.Copy {
+			options.copyFile = 1
+		}
 	}
 	return options
 }

@@ -18,6 +18,8 @@ type handle uintptr
 type openOptions struct {
 	structSize       uintptr
 	maxMetadataBytes uint64
+	copyFile         uint32
+	reserved         uint32
 }
 
 type fileInfo struct {
