@@ -172,7 +172,7 @@ fn every_refused_allocation_is_an_error() {
     }
     // A failing error message is an error too.
     std::fs::write(&path, b"GGUX").unwrap();
-    let (file, failed) = open_with_failures(&path, 1, true);
+    let (file, failed) = open_with_failures(&path, 2, true);
     assert!(failed && matches!(file, Err(Error::BadFormat { .. })));
     std::fs::remove_file(&path).unwrap();
 }
