@@ -62,8 +62,8 @@ impl<A: Affine, const P: usize> Task for Decode<A, P> {
             return;
         }
         // Rows from two places in turns, so that two streams of memory are read ahead: FAST Q4_K from memory at the AVX-512
-        // level of a Zen 5 makes 49 G weights/s from one and 61 from two; from four, 58. Asking for weights ahead of their use
-        // lost by up to a quarter on top of that, at any distance from 512 B to 4 KiB.
+        // level of a Zen 5 makes 49 G weights/s from one and 61 from two; from four, 55. Asking for weights ahead of their use
+        // lost by up to a third on top of that, at any distance from 512 B to 4 KiB.
         let half = job.n.div_ceil(2);
         for row in 0..half {
             let second = if row + half < job.n { row + half } else { row };
@@ -147,7 +147,7 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize, const R: usiz
         next = Some(unpack(s, unsafe { rows[0].get(0) }, &lookups[0][0]));
     }
     // Sums of the two rows apart from each other and from all else: in an array of rows, or in a structure with the chunks, the
-    // compiler would keep them in memory (Q8_0: 30 G weights/s instead of 43).
+    // compiler kept them in memory.
     let (mut a, mut b) = ([s.splat(0.0); M], [s.splat(0.0); M]);
     for chunk in 0..count {
         // SAFETY: the caller's promise: `M` packed rows; below the number of chunks.

@@ -125,8 +125,8 @@ impl<D: Dots> Grids for Token<D> {
         let indices = lookups.indices();
         // SAFETY: the token; all indices are below the grid's size, in units of half a point.
         unsafe {
-            // A point lies there four times, so that a blend with memory puts it into any place: half of the micro-operations
-            // of an insert.
+            // A point lies there four times, so that a blend with memory puts it into any place: no faster and
+            // no slower than inserts, measured on a Zen 5.
             let four = |i: usize| {
                 let point = |j: usize| {
                     let index = usize::from(indices[16 * quarter + 4 * i + j]);
