@@ -4,6 +4,7 @@
  * description names, or succeeds with the same results; it leaves no memory, mapping, descriptor or file behind; the same
  * scenario then works. An abort would be a signal of that process. */
 #include "faults.h"
+#include "thread_count.h"
 
 #ifdef FAULTS
 #include <dirent.h>
@@ -248,10 +249,10 @@ static balance now(void) {
     struct timespec pause = {0, 200000};
     balance b;
     int i;
-    for (i = 0; i < 25000 && entries_of("/proc/self/task") > 3; i++) { /* ".", "..", this one */
+    for (i = 0; i < 25000 && thread_count() > 1; i++) {
         nanosleep(&pause, NULL);
     }
-    b.threads = entries_of("/proc/self/task");
+    b.threads = thread_count();
     b.files = entries_of("/proc/self/fd");
     b.entries = entries_of(work_directory);
     b.allocations = __atomic_load_n(&live_allocations, __ATOMIC_SEQ_CST);

@@ -1,6 +1,7 @@
 /* The library in the life of a process: opening and closing for days; exit() while threads are in calls. Arguments: a
  * directory for temporary files, how many files are opened, how many processes exit. Figures at the end. */
 #include "common.h"
+#include "thread_count.h"
 #include <dirent.h>
 #include <pthread.h>
 #include <sys/wait.h>
@@ -50,11 +51,11 @@ static usage now(void) {
     }
     fclose(statm);
     u.resident_kib *= sysconf(_SC_PAGESIZE) / 1024;
-    for (i = 0; i < 5000 && entries_of("/proc/self/task") > 3; i++) { /* workers of freed contexts end */
+    for (i = 0; i < 5000 && thread_count() > 1; i++) { /* workers of freed contexts end */
         nanosleep(&pause, NULL);
     }
     u.files = entries_of("/proc/self/fd");
-    u.threads = entries_of("/proc/self/task");
+    u.threads = thread_count();
     return u;
 }
 
