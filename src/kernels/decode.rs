@@ -251,26 +251,30 @@ fn multiply<S: Simd, A: Affine, const P: usize>(
     digits: &Digits<P>,
     acc: S::Floats,
 ) -> S::Floats {
-    let mut value = s.splat(0.0);
-    for p in 0..P {
-        let plane = if A::INTEGER_SCALES {
-            let mut ints = s.zero();
-            for quarter in 0..QUARTERS {
-                let x = s.load(&digits[p][quarter]);
-                let scales = s.scales(scaling.groups, quarter);
-                ints = s.dot_scaled(ints, codes[quarter], x, scales, A::CODE_MAX);
+    // All planes of a quarter before the next one, so that its codes and scales are done with.
+    let planes = if A::INTEGER_SCALES {
+        let mut ints = [s.zero(); P];
+        for quarter in 0..QUARTERS {
+            let scales = s.scales(scaling.groups, quarter);
+            for p in 0..P {
+                ints[p] = s.dot_scaled(ints[p], codes[quarter], s.load(&digits[p][quarter]), scales, A::CODE_MAX);
             }
-            s.to_floats(ints)
-        } else {
-            let mut sum = s.splat(0.0);
-            for quarter in 0..QUARTERS {
-                let x = s.load(&digits[p][quarter]);
-                let dots = s.to_floats(s.dot(codes[quarter], x, A::CODE_MAX));
-                sum = s.fma(dots, s.spread(scaling.scales, quarter), sum);
+        }
+        ints.map(|ints| s.to_floats(ints))
+    } else {
+        let mut sums = [s.splat(0.0); P];
+        for quarter in 0..QUARTERS {
+            let scales = s.spread(scaling.scales, quarter);
+            for p in 0..P {
+                let dots = s.to_floats(s.dot(codes[quarter], s.load(&digits[p][quarter]), A::CODE_MAX));
+                sums[p] = s.fma(dots, scales, sums[p]);
             }
-            sum
-        };
-        value = if p == 0 { plane } else { s.fma(value, s.splat(256.0), plane) };
+        }
+        sums
+    };
+    let mut value = planes[0];
+    for p in 1..P {
+        value = s.fma(value, s.splat(256.0), planes[p]);
     }
     if A::INTEGER_SCALES {
         value = s.mul(value, s.splat(scaling.d));
