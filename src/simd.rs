@@ -29,14 +29,23 @@ pub const LANES: usize = 16;
 /// one bound holds for all.
 pub const GRID: usize = 2048;
 
+/// Entries of a table of signed points: 512 points with each four signs.
+pub const SIGNED_POINTS: usize = 512 * 16;
+
 /// A grid of `N` points, 256 or 512, for four columns each.
+#[repr(C, align(64))]
 pub struct ShortGrid<const N: usize> {
-    /// The points as bytes, the first column lowest; each four times, see `Simd::short_points` of AVX2.
-    pub points: [[u32; 4]; GRID],
+    /// So that a load that ends with a point lies within the grid.
+    pub before: [u32; 16],
+    /// The codes of a point as bytes, the first column lowest: those of point `i` with signs `s`, a bit per column, are
+    /// entry `i + N * s`.
+    pub signed: [u32; SIGNED_POINTS],
+    /// The same for a load that begins with a point.
+    pub after: [u32; 16],
     /// The points as fields of 3 bits: those of even columns from bit 0 on, those of odd ones from bit 8 on.
     pub packed: [u16; N],
-    /// What a field stands for.
-    pub magnitudes: [u8; 16],
+    /// The code that a field stands for where it is positive.
+    pub levels: [u8; 16],
 }
 
 /// What is looked up for a chunk, made by vector instructions and used by loads: so it goes through memory. Measured at the
@@ -45,7 +54,9 @@ pub struct ShortGrid<const N: usize> {
 #[repr(C, align(64))]
 pub struct Lookups {
     /// Indices into a grid, each below [`GRID`].
-    indices: [u16; 64],
+    indices: [u16; 32],
+    /// Indices into a table of signed points, each below [`SIGNED_POINTS`], in the order of the level that made them.
+    signed: [u16; 64],
     /// A bit per column, set where its code is negative.
     pub negative: [[u8; 8]; QUARTERS],
 }
@@ -54,12 +65,12 @@ impl Lookups {
     /// All zeros.
     #[inline(always)]
     pub const fn new() -> Lookups {
-        Lookups { indices: [0; 64], negative: [[0; 8]; QUARTERS] }
+        Lookups { indices: [0; 32], signed: [0; 64], negative: [[0; 8]; QUARTERS] }
     }
 
     /// The indices, each below [`GRID`].
     #[inline(always)]
-    pub fn indices(&self) -> &[u16; 64] {
+    pub fn indices(&self) -> &[u16; 32] {
         &self.indices
     }
 
@@ -68,15 +79,30 @@ impl Lookups {
     /// # Safety
     /// Only values below [`GRID`] are written.
     #[inline(always)]
-    pub unsafe fn indices_mut(&mut self) -> &mut [u16; 64] {
+    pub unsafe fn indices_mut(&mut self) -> &mut [u16; 32] {
         &mut self.indices
+    }
+
+    /// Indices of signed points, each below [`SIGNED_POINTS`].
+    #[inline(always)]
+    pub fn signed(&self) -> &[u16; 64] {
+        &self.signed
+    }
+
+    /// Indices of signed points, to be written.
+    ///
+    /// # Safety
+    /// Only values below [`SIGNED_POINTS`] are written.
+    #[inline(always)]
+    pub unsafe fn signed_mut(&mut self) -> &mut [u16; 64] {
+        &mut self.signed
     }
 }
 
 /// The part of the vocabulary for types with grids: indices, points and signs.
 pub trait Grids: Copy {
-    /// Whether points of four columns are looked up in registers, 32 at a time. Else one load for each is faster, and
-    /// `short_points` takes the indices from [`Lookups`].
+    /// Whether points of four columns are looked up in registers, 32 at a time. Else each is a load from the table of signed
+    /// points, by the indices in [`Lookups`].
     const REGISTER_GRIDS: bool;
 
     /// 64 bytes: unsigned weight codes, or signed activation digits.
@@ -90,8 +116,6 @@ pub trait Grids: Copy {
     fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words;
     /// 32 words from memory.
     fn load_words(self, words: &[[u8; 2]; 32]) -> Self::Words;
-    /// `words[i] | value` where bit `i` is set.
-    fn with_bits(self, words: Self::Words, bits: &[u8; 4], value: u16) -> Self::Words;
     /// `words[i] | (fields[i] * factors[i % 4]) & mask`, where `fields[i]` are the bytes of `source` at `places[i]`; a place of 255
     /// stands for the byte 0. Factors are powers of two.
     fn with_fields<const B: usize>(
@@ -102,18 +126,28 @@ pub trait Grids: Copy {
         factors: [u16; 4],
         mask: u16,
     ) -> Self::Words;
-    /// The words modulo [`GRID`] as the indices of a chunk: the first 32, or the second.
-    fn store_indices(self, words: Self::Words, half: usize, out: &mut Lookups);
-    /// The same for `short_points`: words are below 256, and 256 more where the bit is set.
-    fn store_short_indices(self, words: Self::Words, high: &[u8; 4], half: usize, out: &mut Lookups);
+    /// The words modulo [`GRID`] as the indices of a chunk.
+    fn store_indices(self, words: Self::Words, out: &mut Lookups);
+    /// What `short_codes` finds in `out`, from the same arguments; nothing where points are looked up in registers.
+    fn store_signed_indices<const N: usize>(
+        self,
+        low: &[u8; 64],
+        high: &[u8; 8],
+        negative: &[[u8; 8]; QUARTERS],
+        out: &mut Lookups,
+    );
     /// The points of columns `64 * quarter..64 * quarter + 64` with indices for eight columns each.
     fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes;
-    /// The same with indices for four columns each: `words` are the 32 of the half that the quarter lies in, their bits 8 apart.
-    fn short_points<const N: usize>(
+    /// The codes of the same columns with indices for four columns each, in bytes, 256 more where the bit of `high` is set;
+    /// `code_max - code` in the columns whose bit of `negative` is set. Bits of `high` are 0 where the grid has 256 points.
+    #[allow(clippy::too_many_arguments, reason = "of which each level uses some")]
+    fn short_codes<const N: usize>(
         self,
         grid: &ShortGrid<N>,
-        words: Self::Words,
-        high: &[u8; 4],
+        low: &[u8; 64],
+        high: &[u8; 8],
+        negative: &[[u8; 8]; QUARTERS],
+        code_max: usize,
         lookups: &Lookups,
         quarter: usize,
     ) -> Self::Codes;
@@ -140,10 +174,8 @@ pub trait Grids: Copy {
     fn even_signs_of_fours(self, words: &[[u8; 4]; 8]) -> [[u8; 8]; QUARTERS];
     /// The same from the second word of each two.
     fn even_signs_of_eights(self, eights: &[[u8; 8]; 8]) -> [[u8; 8]; QUARTERS];
-    /// `offset + code`, or `offset - code` in the columns whose bit is set.
-    fn add_signed(self, codes: Self::Codes, negative: &[u8; 8], offset: u8) -> Self::Codes;
-    /// `code`, or `15 - code` in the columns whose bit is set, for codes of 4 bits.
-    fn complement(self, codes: Self::Codes, set: &[u8; 8]) -> Self::Codes;
+    /// `code`, or `code_max - code` in the columns whose bit is set.
+    fn mirrored(self, codes: Self::Codes, negative: &[u8; 8], code_max: usize) -> Self::Codes;
 }
 
 /// See the module's text.

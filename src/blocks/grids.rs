@@ -4,22 +4,38 @@
 //! ggml-common.h in ggml 0.21.0 (MIT licence, copyright 2023-2026 The ggml authors). A grid point has 2 bits (IQ1, IQ2) or
 //! 3 bits (IQ3) per element here, the first element lowest; `spread_*` makes bytes of them when the crate is compiled.
 
-use crate::simd::{GRID, ShortGrid, Simd};
+use crate::simd::{GRID, SIGNED_POINTS, ShortGrid, Simd};
 
 /// IQ1_S, IQ1_M: 8 values per point, the first in the lowest byte: -1, 0 and 1 as `8 * value + 8`.
 pub(crate) static IQ1S: [u64; GRID] = spread_8(PACKED_IQ1S, [0, 8, 16, 0]);
-/// IQ2_XXS: 8 magnitudes per point, the first in the lowest byte.
+/// IQ2_XXS: 8 magnitudes per point as codes, [`IQ2_OFFSET`] more, the first in the lowest byte.
 pub(crate) static IQ2XXS: [u64; GRID] = spread_8(PACKED_IQ2XXS, IQ2);
 /// IQ2_XS: as [`IQ2XXS`].
 pub(crate) static IQ2XS: [u64; GRID] = spread_8(PACKED_IQ2XS, IQ2);
 /// IQ2_S: as [`IQ2XXS`].
 pub(crate) static IQ2S: [u64; GRID] = spread_8(PACKED_IQ2S, IQ2);
-/// IQ3_XXS: 4 magnitudes per point.
-pub(crate) static IQ3XXS: ShortGrid<256> = short_grid(PACKED_IQ3XXS, [4, 12, 20, 28, 36, 44, 52, 62]);
+/// IQ3_XXS: 4 magnitudes per point as codes, [`IQ3XXS_OFFSET`] more.
+pub(crate) static IQ3XXS: ShortGrid<256> =
+    short_grid(PACKED_IQ3XXS, shifted([4, 12, 20, 28, 36, 44, 52, 62], IQ3XXS_OFFSET));
 /// IQ3_S: the magnitudes 1, 3, .. 15 as the codes 8, 9, .. 15: so that 15 less the code stands for the negative.
 pub(crate) static IQ3S: ShortGrid<512> = short_grid(PACKED_IQ3S, [8, 9, 10, 11, 12, 13, 14, 15]);
 
-const IQ2: [u8; 4] = [8, 25, 43, 0];
+/// The code of the weight 0 in IQ2_XXS, IQ2_XS and IQ2_S.
+pub(crate) const IQ2_OFFSET: u8 = 43;
+/// The code of the weight 0 in IQ3_XXS.
+pub(crate) const IQ3XXS_OFFSET: u8 = 62;
+
+const IQ2: [u8; 4] = shifted([8, 25, 43, 0], IQ2_OFFSET);
+
+/// `offset` more.
+const fn shifted<const N: usize>(mut levels: [u8; N], offset: u8) -> [u8; N] {
+    let mut i = 0;
+    while i < N {
+        levels[i] += offset;
+        i += 1;
+    }
+    levels
+}
 
 /// The signs of 8 elements, from one bit each: byte j is 0xff where bit j is set (negative) and 0 elsewhere.
 pub(crate) static SIGN_BYTES: [u64; 256] = {
@@ -72,6 +88,12 @@ pub(crate) fn signed(magnitudes: u64, signs: u8) -> u64 {
     (magnitudes ^ signs) + (signs & 0x0101_0101_0101_0101)
 }
 
+/// Eight codes without their offset.
+#[inline(always)]
+pub(super) const fn magnitudes(codes: u64, offset: u8) -> u64 {
+    codes - offset as u64 * 0x0101_0101_0101_0101
+}
+
 /// Writes 8 values: `scale * magnitude`, negative where the element's sign bit is set.
 #[inline(always)]
 pub(super) fn write_signed(out: &mut [f32; 8], scale: f32, magnitudes: u64, signs: u8) {
@@ -105,20 +127,24 @@ const fn spread_8<const N: usize>(packed: [u16; N], levels: [u8; 4]) -> [u64; GR
 }
 
 const fn short_grid<const N: usize>(packed: [u16; N], levels: [u8; 8]) -> ShortGrid<N> {
-    let mut points = [[0; 4]; GRID];
+    // The largest code is the largest level, and a negative one that less the positive.
+    let code_max = levels[7];
+    let mut signed = [0; SIGNED_POINTS];
     let mut point = 0;
-    while point < N {
+    while point < 16 * N {
+        let (index, signs) = (point % N, point / N);
         let mut word = 0;
         let mut element = 0;
         while element < 4 {
-            let level = levels[(packed[point] >> (3 * element) & 7) as usize];
-            word |= (level as u32) << (8 * element);
+            let level = levels[(packed[index] >> (3 * element) & 7) as usize];
+            let code = if signs >> element & 1 == 1 { code_max - level } else { level };
+            word |= (code as u32) << (8 * element);
             element += 1;
         }
-        points[point] = [word; 4];
+        signed[point] = word;
         point += 1;
     }
-    ShortGrid { points, packed: interleaved(packed), magnitudes: twice(levels) }
+    ShortGrid { before: [0; 16], signed, after: [0; 16], packed: interleaved(packed), levels: twice(levels) }
 }
 
 /// Fields of 3 bits, those of even columns moved to the lower byte and those of odd ones to the upper.

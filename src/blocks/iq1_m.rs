@@ -83,7 +83,7 @@ impl Affine for Iq1M {
 
     #[inline(always)]
     fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
-        s.store_indices(Self::indices(chunk, s), 0, out);
+        s.store_indices(Self::indices(chunk, s), out);
     }
 
     #[inline(always)]

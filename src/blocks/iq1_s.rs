@@ -70,7 +70,7 @@ impl Affine for Iq1S {
         };
         let low = chunk[0].low.as_flattened().as_array().unwrap_or(&[0; 32]);
         let high: &[u8; 16] = chunk[0].high.as_flattened().as_array().unwrap_or(&[0; 16]);
-        s.store_indices(s.with_fields(s.wide(low), high, &PLACES, [256, 32, 4, 128], 0x700), 0, out);
+        s.store_indices(s.with_fields(s.wide(low), high, &PLACES, [256, 32, 4, 128], 0x700), out);
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2S, odd_scales, write_signed};
+use super::grids::{IQ2_OFFSET, IQ2S, magnitudes, odd_scales, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::{Lookups, Simd};
 use half::f16;
@@ -52,7 +52,7 @@ unsafe impl Block for Iq2S {
         for (l, (signs, values)) in self.signs.iter().zip(out.as_chunks_mut().0).enumerate() {
             let s = (self.scales[l / 4] >> (l / 2 % 2 * 4)) & 15;
             let scale = d * (0.5 + f32::from(s)) * 0.25;
-            write_signed(values, scale, IQ2S[self.index(l)], *signs);
+            write_signed(values, scale, magnitudes(IQ2S[self.index(l)], IQ2_OFFSET), *signs);
         }
     }
 }
@@ -62,7 +62,7 @@ impl Affine for Iq2S {
     const INTEGER_SCALES: bool = true;
     const GRID: bool = true;
     const CODE_MAX: usize = 86;
-    const OFFSET: Option<u8> = Some(43);
+    const OFFSET: Option<u8> = Some(IQ2_OFFSET);
 
     #[inline(always)]
     fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
@@ -77,12 +77,12 @@ impl Affine for Iq2S {
             places
         };
         let indices = s.with_fields(s.wide(&chunk[0].low), &chunk[0].high, &PLACES, [256, 64, 16, 4], 0x300);
-        s.store_indices(indices, 0, out);
+        s.store_indices(indices, out);
     }
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
-        s.add_signed(s.points(&IQ2S, lookups, quarter), &chunk[0].signs.as_chunks().0[quarter], 43)
+        s.mirrored(s.points(&IQ2S, lookups, quarter), &chunk[0].signs.as_chunks().0[quarter], Self::CODE_MAX)
     }
 
     #[inline(always)]

@@ -11,7 +11,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2XS, even_signs, odd_scales, write_signed};
+use super::grids::{IQ2_OFFSET, IQ2XS, even_signs, magnitudes, odd_scales, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::{Lookups, Simd};
 use half::f16;
@@ -42,7 +42,12 @@ unsafe impl Block for Iq2Xs {
             let point = u16::from_le_bytes(*point);
             let s = (self.scales[l / 4] >> (l / 2 % 2 * 4)) & 15;
             let scale = d * (0.5 + f32::from(s)) * 0.25;
-            write_signed(values, scale, IQ2XS[usize::from(point & 511)], even_signs(u32::from(point >> 9)));
+            write_signed(
+                values,
+                scale,
+                magnitudes(IQ2XS[usize::from(point & 511)], IQ2_OFFSET),
+                even_signs(u32::from(point >> 9)),
+            );
         }
     }
 }
@@ -52,17 +57,17 @@ impl Affine for Iq2Xs {
     const INTEGER_SCALES: bool = true;
     const GRID: bool = true;
     const CODE_MAX: usize = 86;
-    const OFFSET: Option<u8> = Some(43);
+    const OFFSET: Option<u8> = Some(IQ2_OFFSET);
 
     #[inline(always)]
     fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
         out.negative = s.even_signs_of_words(&chunk[0].points);
-        s.store_indices(s.mask_words(s.load_words(&chunk[0].points), 511), 0, out);
+        s.store_indices(s.mask_words(s.load_words(&chunk[0].points), 511), out);
     }
 
     #[inline(always)]
     fn codes<S: Simd>(_: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
-        s.add_signed(s.points(&IQ2XS, lookups, quarter), &lookups.negative[quarter], 43)
+        s.mirrored(s.points(&IQ2XS, lookups, quarter), &lookups.negative[quarter], Self::CODE_MAX)
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ2XXS, even_signs, write_signed};
+use super::grids::{IQ2_OFFSET, IQ2XXS, even_signs, magnitudes, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
 use crate::simd::{Lookups, Simd};
 use half::f16;
@@ -43,7 +43,12 @@ unsafe impl Block for Iq2Xxs {
             let signs = u32::from_le_bytes([s0, s1, s2, s3]);
             let scale = d * (0.5 + (signs >> 28) as f32) * 0.25;
             for (l, (index, values)) in [i0, i1, i2, i3].into_iter().zip(values.as_chunks_mut().0).enumerate() {
-                write_signed(values, scale, IQ2XXS[usize::from(index)], even_signs(signs >> (7 * l)));
+                write_signed(
+                    values,
+                    scale,
+                    magnitudes(IQ2XXS[usize::from(index)], IQ2_OFFSET),
+                    even_signs(signs >> (7 * l)),
+                );
             }
         }
     }
@@ -54,17 +59,17 @@ impl Affine for Iq2Xxs {
     const INTEGER_SCALES: bool = true;
     const GRID: bool = true;
     const CODE_MAX: usize = 86;
-    const OFFSET: Option<u8> = Some(43);
+    const OFFSET: Option<u8> = Some(IQ2_OFFSET);
 
     #[inline(always)]
     fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
         out.negative = s.even_signs_of_eights(&chunk[0].groups);
-        s.store_indices(s.wide_first_fours(&chunk[0].groups), 0, out);
+        s.store_indices(s.wide_first_fours(&chunk[0].groups), out);
     }
 
     #[inline(always)]
     fn codes<S: Simd>(_: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
-        s.add_signed(s.points(&IQ2XXS, lookups, quarter), &lookups.negative[quarter], 43)
+        s.mirrored(s.points(&IQ2XXS, lookups, quarter), &lookups.negative[quarter], Self::CODE_MAX)
     }
 
     #[inline(always)]

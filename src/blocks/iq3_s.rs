@@ -14,7 +14,7 @@
 use super::check::finite;
 use super::grids::{IQ3S, join, wide_bytes, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
-use crate::simd::{Lookups, Simd};
+use crate::simd::{Lookups, QUARTERS, Simd};
 use half::f16;
 
 /// One IQ3_S block.
@@ -31,16 +31,16 @@ pub struct Iq3S {
 const _: () = assert!(size_of::<Iq3S>() == TensorType::IQ3_S.block_bytes());
 
 impl Iq3S {
+    /// A bit per column, set where its weight is negative.
+    #[inline(always)]
+    fn negative(&self) -> &[[u8; 8]; QUARTERS] {
+        &self.signs.as_chunks().0.as_chunks().0[0]
+    }
+
     /// The grid index of weights `4 * l..4 * l + 4`.
     #[inline(always)]
     pub(crate) fn index(&self, l: usize) -> usize {
         usize::from(self.low[l]) | usize::from(self.high[l / 8] >> (l % 8) & 1) << 8
-    }
-
-    /// The indices of 128 columns, the bits 8 apart.
-    #[inline(always)]
-    fn indices<S: Simd>(chunk: &[Self], s: S, half: usize) -> (S::Words, &[u8; 4]) {
-        (s.wide(&chunk[0].low.as_chunks().0[half]), &chunk[0].high.as_chunks().0[half])
     }
 }
 
@@ -58,7 +58,7 @@ unsafe impl Block for Iq3S {
         for (l, (signs, values)) in self.signs.iter().zip(out.as_chunks_mut().0).enumerate() {
             let s = (self.scales[l / 8] >> (l / 4 % 2 * 4)) & 15;
             let scale = d * f32::from(1 + 2 * s);
-            let points = join(IQ3S.points[self.index(2 * l)][0], IQ3S.points[self.index(2 * l + 1)][0]);
+            let points = join(IQ3S.signed[self.index(2 * l)], IQ3S.signed[self.index(2 * l + 1)]);
             // A code of 8 + h is the magnitude 2 * h + 1.
             let magnitudes = 2 * points - 0x0f0f_0f0f_0f0f_0f0f;
             write_signed(values, scale, magnitudes, *signs);
@@ -75,17 +75,14 @@ impl Affine for Iq3S {
 
     #[inline(always)]
     fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
-        for half in 0..2 {
-            let (low, high) = Self::indices(chunk, s, half);
-            s.store_short_indices(low, high, half, out);
-        }
+        let block = &chunk[0];
+        s.store_signed_indices::<512>(&block.low, &block.high, block.negative(), out);
     }
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
-        let (low, high) = Self::indices(chunk, s, quarter / 2);
-        let points = s.short_points(&IQ3S, low, high, lookups, quarter);
-        s.complement(points, &chunk[0].signs.as_chunks().0[quarter])
+        let block = &chunk[0];
+        s.short_codes(&IQ3S, &block.low, &block.high, block.negative(), Self::CODE_MAX, lookups, quarter)
     }
 
     #[inline(always)]

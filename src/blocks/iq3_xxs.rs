@@ -11,9 +11,9 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
-use super::grids::{IQ3XXS, even_signs, join, write_signed};
+use super::grids::{IQ3XXS, IQ3XXS_OFFSET, even_signs, join, magnitudes, write_signed};
 use super::{Affine, Block, Scaling, TensorType};
-use crate::simd::{Lookups, Simd};
+use crate::simd::{Lookups, QUARTERS, Simd};
 use half::f16;
 
 /// One IQ3_XXS block.
@@ -28,10 +28,12 @@ pub struct Iq3Xxs {
 const _: () = assert!(size_of::<Iq3Xxs>() == TensorType::IQ3_XXS.block_bytes());
 
 impl Iq3Xxs {
-    /// The indices of 128 columns.
+    /// Indices of points, the bits 8 of these, and signs.
     #[inline(always)]
-    fn indices<S: Simd>(chunk: &[Self], s: S, half: usize) -> S::Words {
-        s.wide(&chunk[0].indices.as_flattened().as_flattened().as_chunks().0[half])
+    fn parts<S: Simd>(chunk: &[Self], s: S) -> (&[u8; 64], &[u8; 8], [[u8; 8]; QUARTERS]) {
+        let block = &chunk[0];
+        let indices = block.indices.as_flattened().as_flattened();
+        (&indices.as_chunks().0[0], &[0; 8], s.even_signs_of_fours(&block.signs))
     }
 }
 
@@ -50,8 +52,9 @@ unsafe impl Block for Iq3Xxs {
             let signs = u32::from_le_bytes(*signs);
             let scale = d * (0.5 + (signs >> 28) as f32) * 0.5;
             for (l, (pair, values)) in indices.iter().zip(values.as_chunks_mut().0).enumerate() {
-                let [first, second] = pair.map(|index| IQ3XXS.points[usize::from(index)][0]);
-                write_signed(values, scale, join(first, second), even_signs(signs >> (7 * l)));
+                let [first, second] = pair.map(|index| IQ3XXS.signed[usize::from(index)]);
+                let magnitudes = magnitudes(join(first, second), IQ3XXS_OFFSET);
+                write_signed(values, scale, magnitudes, even_signs(signs >> (7 * l)));
             }
         }
     }
@@ -63,22 +66,18 @@ impl Affine for Iq3Xxs {
     const GRID: bool = true;
     const SHORT_GRID: bool = true;
     const CODE_MAX: usize = 124;
-    const OFFSET: Option<u8> = Some(62);
+    const OFFSET: Option<u8> = Some(IQ3XXS_OFFSET);
 
     #[inline(always)]
     fn index<S: Simd>(chunk: &[Self], s: S, out: &mut Lookups) {
-        if !S::REGISTER_GRIDS {
-            out.negative = s.even_signs_of_fours(&chunk[0].signs);
-            s.store_short_indices(Self::indices(chunk, s, 0), &[0; 4], 0, out);
-            s.store_short_indices(Self::indices(chunk, s, 1), &[0; 4], 1, out);
-        }
+        let (low, high, negative) = Self::parts(chunk, s);
+        s.store_signed_indices::<256>(low, high, &negative, out);
     }
 
     #[inline(always)]
     fn codes<S: Simd>(chunk: &[Self], lookups: &Lookups, s: S, quarter: usize) -> S::Codes {
-        let points = s.short_points(&IQ3XXS, Self::indices(chunk, s, quarter / 2), &[0; 4], lookups, quarter);
-        let negative = if S::REGISTER_GRIDS { s.even_signs_of_fours(&chunk[0].signs) } else { lookups.negative };
-        s.add_signed(points, &negative[quarter], 62)
+        let (low, high, negative) = Self::parts(chunk, s);
+        s.short_codes(&IQ3XXS, low, high, &negative, Self::CODE_MAX, lookups, quarter)
     }
 
     #[inline(always)]

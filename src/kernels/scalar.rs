@@ -50,12 +50,6 @@ impl Grids for Token {
     }
 
     #[inline(always)]
-    fn with_bits(self, words: Self::Words, bits: &[u8; 4], value: u16) -> Self::Words {
-        let bits = u32::from_le_bytes(*bits);
-        from_fn(|i| if bits >> i & 1 == 1 { words[i] | value } else { words[i] })
-    }
-
-    #[inline(always)]
     fn with_fields<const B: usize>(
         self,
         words: Self::Words,
@@ -70,16 +64,17 @@ impl Grids for Token {
     }
 
     #[inline(always)]
-    fn store_indices(self, words: Self::Words, half: usize, out: &mut Lookups) {
+    fn store_indices(self, words: Self::Words, out: &mut Lookups) {
         // SAFETY: cut to below the grid's size.
         let out = unsafe { out.indices_mut() };
-        for (index, word) in out[32 * half..].iter_mut().zip(words) {
+        for (index, word) in out.iter_mut().zip(words) {
             *index = word % GRID as u16;
         }
     }
 
     #[inline(always)]
-    fn store_short_indices(self, _: Self::Words, _: &[u8; 4], _: usize, _: &mut Lookups) {}
+    fn store_signed_indices<const N: usize>(self, _: &[u8; 64], _: &[u8; 8], _: &[[u8; 8]; QUARTERS], _: &mut Lookups) {
+    }
 
     #[inline(always)]
     fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes {
@@ -87,16 +82,23 @@ impl Grids for Token {
     }
 
     #[inline(always)]
-    fn short_points<const N: usize>(
+    fn short_codes<const N: usize>(
         self,
         grid: &ShortGrid<N>,
-        words: Self::Words,
-        high: &[u8; 4],
+        low: &[u8; 64],
+        high: &[u8; 8],
+        negative: &[[u8; 8]; QUARTERS],
+        code_max: usize,
         _: &Lookups,
         quarter: usize,
     ) -> Self::Codes {
-        let words = self.with_bits(words, high, 256);
-        from_fn(|i| grid.points[usize::from(words[quarter % 2 * 16 + i / 4])][0].to_le_bytes()[i % 4])
+        let high = u64::from_le_bytes(*high);
+        let point = |i: usize| {
+            let field = 16 * quarter + i / 4;
+            let packed = grid.packed[usize::from(low[field]) + 256 * (high >> field & 1) as usize];
+            grid.levels[usize::from(packed >> [0, 8, 3, 11][i % 4] & 7)]
+        };
+        self.mirrored(from_fn(point), &negative[quarter], code_max)
     }
 
     #[inline(always)]
@@ -147,13 +149,9 @@ impl Grids for Token {
     }
 
     #[inline(always)]
-    fn add_signed(self, codes: Self::Codes, negative: &[u8; 8], offset: u8) -> Self::Codes {
-        from_fn(|i| if negative[i / 8] >> (i % 8) & 1 == 1 { offset - codes[i] } else { offset + codes[i] })
-    }
-
-    #[inline(always)]
-    fn complement(self, codes: Self::Codes, set: &[u8; 8]) -> Self::Codes {
-        from_fn(|i| if set[i / 8] >> (i % 8) & 1 == 1 { 15 - codes[i] } else { codes[i] })
+    fn mirrored(self, codes: Self::Codes, negative: &[u8; 8], code_max: usize) -> Self::Codes {
+        let mirror = |code: u8| code_max as u8 - code;
+        from_fn(|i| if negative[i / 8] >> (i % 8) & 1 == 1 { mirror(codes[i]) } else { codes[i] })
     }
 }
 

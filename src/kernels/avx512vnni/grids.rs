@@ -32,12 +32,6 @@ impl Grids for Token {
     }
 
     #[inline(always)]
-    fn with_bits(self, words: Self::Words, bits: &[u8; 4], value: u16) -> Self::Words {
-        // SAFETY: the token; a masked addition of a bit that is not set is an or.
-        unsafe { _mm512_mask_add_epi16(words, u32::from_le_bytes(*bits), words, _mm512_set1_epi16(value as i16)) }
-    }
-
-    #[inline(always)]
     fn with_fields<const B: usize>(
         self,
         words: Self::Words,
@@ -57,18 +51,19 @@ impl Grids for Token {
     }
 
     #[inline(always)]
-    fn store_indices(self, words: Self::Words, half: usize, out: &mut Lookups) {
-        // SAFETY: the token; the words are cut to below the grid's size; 64 bytes are written to half of an array of 128.
+    fn store_indices(self, words: Self::Words, out: &mut Lookups) {
+        // SAFETY: the token; the words are cut to below the grid's size; 64 bytes are written to an array of as many.
         unsafe {
             let words = _mm512_and_si512(words, _mm512_set1_epi16(GRID as i16 - 1));
-            let low = out.indices_mut().as_mut_ptr().add(32 * half).cast::<__m256i>();
+            let low = out.indices_mut().as_mut_ptr().cast::<__m256i>();
             _mm256_storeu_si256(low, _mm512_castsi512_si256(words));
             _mm256_storeu_si256(low.add(1), _mm512_extracti64x4_epi64::<1>(words));
         }
     }
 
     #[inline(always)]
-    fn store_short_indices(self, _: Self::Words, _: &[u8; 4], _: usize, _: &mut Lookups) {}
+    fn store_signed_indices<const N: usize>(self, _: &[u8; 64], _: &[u8; 8], _: &[[u8; 8]; QUARTERS], _: &mut Lookups) {
+    }
 
     #[inline(always)]
     fn points(self, grid: &[u64; GRID], lookups: &Lookups, quarter: usize) -> Self::Codes {
@@ -83,14 +78,18 @@ impl Grids for Token {
     }
 
     #[inline(always)]
-    fn short_points<const N: usize>(
+    fn short_codes<const N: usize>(
         self,
         grid: &ShortGrid<N>,
-        words: Self::Words,
-        high: &[u8; 4],
+        low: &[u8; 64],
+        high: &[u8; 8],
+        negative: &[[u8; 8]; QUARTERS],
+        code_max: usize,
         _: &Lookups,
         quarter: usize,
     ) -> Self::Codes {
+        let words = self.wide(&low.as_chunks().0[quarter / 2]);
+        let high = u32::from_le_bytes(high.as_chunks().0[quarter / 2]);
         // SAFETY: the token.
         unsafe {
             // Each point twice, moved so that its next two fields are the lowest of the two bytes.
@@ -113,10 +112,11 @@ impl Grids for Token {
                 0x000f_000f,
             );
             let each = _mm512_add_epi16(lanes, _mm512_set1_epi16(16 * (quarter % 2) as i16));
-            let points = look_up_words(&grid.packed, words, u32::from_le_bytes(*high));
+            let points = look_up_words(&grid.packed, words, high);
             let two = _mm512_permutexvar_epi16(each, points);
             let fields = _mm512_srlv_epi16(two, _mm512_set1_epi32(0x0003_0000));
-            self.look_up(_mm512_and_si512(fields, _mm512_set1_epi8(7)), &grid.magnitudes)
+            let codes = self.look_up(_mm512_and_si512(fields, _mm512_set1_epi8(7)), &grid.levels);
+            self.mirrored(codes, &negative[quarter], code_max)
         }
     }
 
@@ -194,18 +194,9 @@ impl Grids for Token {
     }
 
     #[inline(always)]
-    fn add_signed(self, codes: Self::Codes, negative: &[u8; 8], offset: u8) -> Self::Codes {
+    fn mirrored(self, codes: Self::Codes, negative: &[u8; 8], code_max: usize) -> Self::Codes {
         // SAFETY: the token.
-        unsafe {
-            let offset = _mm512_set1_epi8(offset as i8);
-            _mm512_mask_sub_epi8(_mm512_add_epi8(offset, codes), u64::from_le_bytes(*negative), offset, codes)
-        }
-    }
-
-    #[inline(always)]
-    fn complement(self, codes: Self::Codes, set: &[u8; 8]) -> Self::Codes {
-        // SAFETY: the token.
-        unsafe { _mm512_mask_sub_epi8(codes, u64::from_le_bytes(*set), _mm512_set1_epi8(15), codes) }
+        unsafe { _mm512_mask_sub_epi8(codes, u64::from_le_bytes(*negative), _mm512_set1_epi8(code_max as i8), codes) }
     }
 }
 
