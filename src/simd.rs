@@ -312,6 +312,8 @@ pub trait Simd: Grids {
     fn load_floats(self, values: &[f32; LANES]) -> Self::Floats;
     /// 16 floats to memory.
     fn store_floats(self, values: Self::Floats, out: &mut [f32; LANES]);
+    /// `a + b`.
+    fn add_floats(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a * b`.
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a * b + c`, rounded once.

@@ -171,7 +171,7 @@ impl Kernels {
             panel: PanelKernels {
                 pack: pack_panel::<I, A>,
                 sweep: sweeps::<I>(panel::format_of::<A>()),
-                record_bytes: panel::strip_chunk_bytes(panel::format_of::<A>()),
+                record_bytes: panel::strip_chunk_bytes(A::GROUP),
                 from: I::Simd::PANEL_FROM,
             },
             digit_panel: None,
@@ -210,19 +210,25 @@ unsafe fn pack_panel<I: Isa, A: Affine>(job: panel::PackJob) {
 
 /// # Safety
 /// See [`Kernels`].
-unsafe fn sweep<I: Isa, const GROUP: usize, const CODE_MAX: usize, const P: usize>(job: panel::SweepJob) {
+unsafe fn sweep<I: Isa, const GROUP: usize, const CODE_MAX: usize, const P: usize, const OFFSET: u8>(
+    job: panel::SweepJob,
+) {
     // SAFETY: the caller's promise.
-    unsafe { I::run(Sweep::<GROUP, CODE_MAX, P>(job)) }
+    unsafe { I::run(Sweep::<GROUP, CODE_MAX, P, OFFSET>(job)) }
 }
 
 /// The sweeps for a panel format: all that is left of a type.
 fn sweeps<I: Isa>(format: panel::Format) -> [unsafe fn(panel::SweepJob); 3] {
     macro_rules! of {
         ($group:literal, $code_max:literal) => {
-            [sweep::<I, $group, $code_max, 1>, sweep::<I, $group, $code_max, 2>, sweep::<I, $group, $code_max, 3>]
+            [
+                sweep::<I, $group, $code_max, 1, 0>,
+                sweep::<I, $group, $code_max, 2, 0>,
+                sweep::<I, $group, $code_max, 3, 0>,
+            ]
         };
     }
-    match (format.group, format.code_max) {
+    let mut sweeps: [unsafe fn(panel::SweepJob); 3] = match (format.group, format.code_max) {
         (16, ..=15) => of!(16, 15),
         (16, ..=31) => of!(16, 31),
         (16, ..=63) => of!(16, 63),
@@ -233,5 +239,21 @@ fn sweeps<I: Isa>(format: panel::Format) -> [unsafe fn(panel::SweepJob); 3] {
         (_, ..=63) => of!(32, 63),
         (_, ..=127) => of!(32, 127),
         _ => of!(32, 255),
+    };
+    // The offsets that there are. With more planes the mins are a smaller part of the work.
+    let one_plane: Option<unsafe fn(panel::SweepJob)> = match (format.group, format.code_max, format.offset) {
+        (16, ..=15, Some(4)) => Some(sweep::<I, 16, 15, 1, 4>),
+        (16, ..=31, Some(9)) => Some(sweep::<I, 16, 31, 1, 9>),
+        (16, ..=63, Some(32)) => Some(sweep::<I, 16, 63, 1, 32>),
+        (16, ..=127, Some(43)) => Some(sweep::<I, 16, 127, 1, 43>),
+        (32, ..=15, Some(1)) => Some(sweep::<I, 32, 15, 1, 1>),
+        (32, ..=127, Some(43)) => Some(sweep::<I, 32, 127, 1, 43>),
+        (32, ..=127, Some(62)) => Some(sweep::<I, 32, 127, 1, 62>),
+        (32, _, Some(128)) => Some(sweep::<I, 32, 255, 1, 128>),
+        _ => None,
+    };
+    if let Some(sweep) = one_plane {
+        sweeps[0] = sweep;
     }
+    sweeps
 }

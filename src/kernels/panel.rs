@@ -45,6 +45,8 @@ pub(crate) struct Format {
     pub(crate) group: usize,
     /// The largest code.
     pub(crate) code_max: usize,
+    /// The code that stands for 0, if that is all that the mins are.
+    pub(crate) offset: Option<u8>,
 }
 
 /// Bytes of the scales, or of the mins, of one strip and chunk.
@@ -52,14 +54,14 @@ const fn groups_bytes(group: usize) -> usize {
     CHUNK / group * LANES * size_of::<f32>()
 }
 
-/// Bytes of one strip and chunk.
-pub(crate) const fn strip_chunk_bytes(format: Format) -> usize {
-    CODE_BYTES + 2 * groups_bytes(format.group)
+/// Bytes of one strip and chunk, with groups of `group` columns.
+pub(crate) const fn strip_chunk_bytes(group: usize) -> usize {
+    CODE_BYTES + 2 * groups_bytes(group)
 }
 
 /// The format of type `A`.
 pub(crate) const fn format_of<A: Affine>() -> Format {
-    Format { group: A::GROUP, code_max: A::CODE_MAX }
+    Format { group: A::GROUP, code_max: A::CODE_MAX, offset: A::OFFSET }
 }
 
 /// Weight rows to be unpacked.
@@ -93,7 +95,7 @@ impl<A: Affine> Task for PackPanel<A> {
             for chunk in 0..chunks {
                 // SAFETY: below the number of chunks; the maker of the task guarantees the panel's space.
                 unsafe {
-                    let record = job.panel.add((strip * chunks + chunk) * strip_chunk_bytes(format_of::<A>()));
+                    let record = job.panel.add((strip * chunks + chunk) * strip_chunk_bytes(A::GROUP));
                     let mut blocks = [rows[0].get(chunk); LANES];
                     for r in 1..LANES {
                         blocks[r] = rows[r].get(chunk);
@@ -161,9 +163,17 @@ pub(crate) struct SweepJob {
 }
 
 /// The sweep for panels of groups of `GROUP` columns with codes up to `CODE_MAX`, and `P` digit planes.
-pub(crate) struct Sweep<const GROUP: usize, const CODE_MAX: usize, const P: usize>(pub(crate) SweepJob);
+///
+/// With an `OFFSET` above 0, the mins of the panel are not used: the code that stands for 0 is taken off the integers. That is an
+/// addition per sum where else there is a product, and products are what this loop waits for: with one plane, Q6_K at the
+/// AVX-512 level of a Zen 5 gains 5 to 8 %.
+pub(crate) struct Sweep<const GROUP: usize, const CODE_MAX: usize, const P: usize, const OFFSET: u8>(
+    pub(crate) SweepJob,
+);
 
-impl<const GROUP: usize, const CODE_MAX: usize, const P: usize> Task for Sweep<GROUP, CODE_MAX, P> {
+impl<const GROUP: usize, const CODE_MAX: usize, const P: usize, const OFFSET: u8> Task
+    for Sweep<GROUP, CODE_MAX, P, OFFSET>
+{
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let job = self.0;
@@ -177,9 +187,9 @@ impl<const GROUP: usize, const CODE_MAX: usize, const P: usize> Task for Sweep<G
                     // and strips stay within them.
                     row += unsafe {
                         if S::TILE_STRIPS == 2 {
-                            tiles::<S, GROUP, CODE_MAX, P, 2>(s, &job, chunk, strip, row, left)
+                            tiles::<S, GROUP, CODE_MAX, P, OFFSET, 2>(s, &job, chunk, strip, row, left)
                         } else {
-                            tiles::<S, GROUP, CODE_MAX, P, 1>(s, &job, chunk, strip, row, left)
+                            tiles::<S, GROUP, CODE_MAX, P, OFFSET, 1>(s, &job, chunk, strip, row, left)
                         }
                     };
                 }
@@ -194,7 +204,14 @@ impl<const GROUP: usize, const CODE_MAX: usize, const P: usize> Task for Sweep<G
 /// # Safety
 /// See [`tile`].
 #[inline(always)]
-unsafe fn tiles<S: Simd, const GROUP: usize, const CODE_MAX: usize, const P: usize, const V: usize>(
+unsafe fn tiles<
+    S: Simd,
+    const GROUP: usize,
+    const CODE_MAX: usize,
+    const P: usize,
+    const OFFSET: u8,
+    const V: usize,
+>(
     s: S,
     job: &SweepJob,
     chunk: usize,
@@ -207,12 +224,12 @@ unsafe fn tiles<S: Simd, const GROUP: usize, const CODE_MAX: usize, const P: usi
     // SAFETY: the caller's promise.
     unsafe {
         match left {
-            6 if most >= 6 => tile::<S, GROUP, CODE_MAX, P, 6, V>(s, job, chunk, strip, row),
-            5 if most >= 5 => tile::<S, GROUP, CODE_MAX, P, 5, V>(s, job, chunk, strip, row),
-            4 if most >= 4 => tile::<S, GROUP, CODE_MAX, P, 4, V>(s, job, chunk, strip, row),
-            3 if most >= 3 => tile::<S, GROUP, CODE_MAX, P, 3, V>(s, job, chunk, strip, row),
-            2 if most >= 2 => tile::<S, GROUP, CODE_MAX, P, 2, V>(s, job, chunk, strip, row),
-            _ => tile::<S, GROUP, CODE_MAX, P, 1, V>(s, job, chunk, strip, row),
+            6 if most >= 6 => tile::<S, GROUP, CODE_MAX, P, OFFSET, 6, V>(s, job, chunk, strip, row),
+            5 if most >= 5 => tile::<S, GROUP, CODE_MAX, P, OFFSET, 5, V>(s, job, chunk, strip, row),
+            4 if most >= 4 => tile::<S, GROUP, CODE_MAX, P, OFFSET, 4, V>(s, job, chunk, strip, row),
+            3 if most >= 3 => tile::<S, GROUP, CODE_MAX, P, OFFSET, 3, V>(s, job, chunk, strip, row),
+            2 if most >= 2 => tile::<S, GROUP, CODE_MAX, P, OFFSET, 2, V>(s, job, chunk, strip, row),
+            _ => tile::<S, GROUP, CODE_MAX, P, OFFSET, 1, V>(s, job, chunk, strip, row),
         }
     }
 }
@@ -239,7 +256,15 @@ fn joined<S: Simd, const P: usize>(s: S, ints: &[S::Ints; P], codes: usize) -> S
 /// # Safety
 /// The job holds that many rows and strips.
 #[inline(always)]
-unsafe fn tile<S: Simd, const GROUP: usize, const CODE_MAX: usize, const P: usize, const M: usize, const V: usize>(
+unsafe fn tile<
+    S: Simd,
+    const GROUP: usize,
+    const CODE_MAX: usize,
+    const P: usize,
+    const OFFSET: u8,
+    const M: usize,
+    const V: usize,
+>(
     s: S,
     job: &SweepJob,
     chunk: usize,
@@ -252,9 +277,7 @@ unsafe fn tile<S: Simd, const GROUP: usize, const CODE_MAX: usize, const P: usiz
     unsafe {
         let mut records = [job.panel; V];
         for v in 0..V {
-            records[v] = job.panel.add(
-                ((strip + v) * job.chunks + chunk) * strip_chunk_bytes(Format { group: GROUP, code_max: CODE_MAX }),
-            );
+            records[v] = job.panel.add(((strip + v) * job.chunks + chunk) * strip_chunk_bytes(GROUP));
         }
         let mut headers = [job.x.cast::<Header>(); M];
         for m in 0..M {
@@ -273,18 +296,29 @@ unsafe fn tile<S: Simd, const GROUP: usize, const CODE_MAX: usize, const P: usiz
                 }
             }
             let ints = s.panel_dots::<P, M, V>(w, x, GROUP / 4, CODE_MAX);
+            let mut sums = [s.splat(0.0); M];
+            for m in 0..M {
+                let header = &*headers[m];
+                sums[m] = s.splat(if GROUP == 32 { header.sums32[g] } else { header.sums16[g] });
+                if OFFSET > 0 {
+                    sums[m] = s.mul(sums[m], s.splat(-f32::from(OFFSET)));
+                }
+            }
             for v in 0..V {
                 let scales = records[v].add(CODE_BYTES).cast::<[f32; LANES]>();
                 let scale = s.load_floats(&*scales.add(g));
                 for m in 0..M {
-                    let value = joined::<S, P>(s, &ints[v][m], GROUP * CODE_MAX);
+                    let mut value = joined::<S, P>(s, &ints[v][m], GROUP * CODE_MAX);
+                    if OFFSET > 0 {
+                        value = s.add_floats(value, sums[m]);
+                    }
                     values[v][m] = s.fma(value, scale, values[v][m]);
                 }
-                let min = s.load_floats(&*scales.add(groups + g));
-                for m in 0..M {
-                    let header = &*headers[m];
-                    let sum = if GROUP == 32 { header.sums32[g] } else { header.sums16[g] };
-                    values[v][m] = s.fnma(min, s.splat(sum), values[v][m]);
+                if OFFSET == 0 {
+                    let min = s.load_floats(&*scales.add(groups + g));
+                    for m in 0..M {
+                        values[v][m] = s.fnma(min, sums[m], values[v][m]);
+                    }
                 }
             }
         }

@@ -403,6 +403,11 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn add_floats(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        from_fn(|i| a[i] + b[i])
+    }
+
+    #[inline(always)]
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
         from_fn(|i| a[i] * b[i])
     }

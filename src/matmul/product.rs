@@ -95,8 +95,7 @@ impl Context {
 
 /// Scratch is at most 2 MiB per thread, beside packed activations.
 const _: () = {
-    let widest = panel::Format { group: 16, code_max: 255 };
-    let panel = panel::STRIPS * panel::PANEL_CHUNKS * panel::strip_chunk_bytes(widest);
+    let panel = panel::STRIPS * panel::PANEL_CHUNKS * panel::strip_chunk_bytes(16);
     let sums = panel::SUM_ROWS * panel::PANEL_ROWS * size_of::<f32>();
     assert!(panel + sums + 64 <= 2 << 20);
 };

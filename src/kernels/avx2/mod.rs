@@ -439,6 +439,12 @@ impl<D: Dots> Simd for Token<D> {
     }
 
     #[inline(always)]
+    fn add_floats(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
         // SAFETY: the token.
         unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }

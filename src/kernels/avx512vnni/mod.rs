@@ -351,6 +351,12 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn add_floats(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        // SAFETY: the token.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
         // SAFETY: the token.
         unsafe { _mm512_mul_ps(a, b) }
