@@ -19,6 +19,16 @@ import "C"
 
 import "unsafe"
 
+// The structs of library.go are as long as the header's, or this doesn't compile.
+var (
+	_ = [C.sizeof_gguffuse_open_options]byte([unsafe.Sizeof(openOptions{})]byte{})
+	_ = [C.sizeof_struct_gguffuse_file_info]byte([unsafe.Sizeof(fileInfo{})]byte{})
+	_ = [C.sizeof_struct_gguffuse_tensor_info]byte([unsafe.Sizeof(tensorInfo{})]byte{})
+	_ = [C.sizeof_struct_gguffuse_type_info]byte([unsafe.Sizeof(typeInfo{})]byte{})
+	_ = [C.sizeof_gguffuse_context_options]byte([unsafe.Sizeof(contextOptions{})]byte{})
+	_ = [C.sizeof_gguffuse_writer_options]byte([unsafe.Sizeof(writerOptions{})]byte{})
+)
+
 func open() error { return nil }
 
 func file(h handle) *C.gguffuse_file       { return C.as_file(C.uintptr_t(h)) }

@@ -157,7 +157,7 @@ var functions = map[string]any{
 	"writer_set_f64": &cWriterSetF64, "writer_set_bool": &cWriterSetBool, "writer_set_string": &cWriterSetString,
 	"writer_set_array": &cWriterSetArray, "writer_set_string_array": &cWriterSetStringArray,
 	"writer_set_nested_array": &cWriterSetNestedArray,
-	"writer_copy_metadata": &cWriterCopyMetadata, "writer_remove_metadata": &cWriterRemoveMetadata,
+	"writer_copy_metadata":    &cWriterCopyMetadata, "writer_remove_metadata": &cWriterRemoveMetadata,
 }
 
 // places are where the library is looked for, in this order: the file that GGUFFUSE_LIBRARY names, and nowhere else if
