@@ -19,7 +19,8 @@ work=$target/bindings
 rm -rf "$work/prefix" "$work/source" "$work/python"
 mkdir -p "$work"
 work=$(cd "$work" && pwd -P)
-prefix=${GGUFFUSE_PREFIX:-$work/prefix} source=$work/source
+prefix=$work/prefix source=$work/source
+[[ -z ${GGUFFUSE_PREFIX:-} ]] || prefix=$(cd "$GGUFFUSE_PREFIX" && pwd -P)
 export PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 expected=$(cat examples/checksum/expected.txt)
 file=$source/examples/checksum/checksum.gguf
@@ -76,6 +77,11 @@ check_python() {
     grep -q '^checksum: .*No such file' "$work/python/missing.txt"
     "$user/bin/python" -m pip install --quiet gguf==0.19.0 pytest==9.2.0
     (cd "$work/python" && "$user/bin/python" -m pytest -q tests)
+
+    say "Python: from a clone, as its README has it"
+    python3 -m venv --clear "$work/python/clone"
+    "$work/python/clone/bin/python" -m pip install --quiet "$root/bindings/python"
+    checksum "Python, from a clone" "$work/python/clone/bin/python" "$work/python/examples/checksum.py" "$file"
 }
 
 check_go() {

@@ -12,52 +12,12 @@
 
 const std = @import("std");
 const c = @import("c.zig");
+const errors = @import("errors.zig");
+const types = @import("types.zig");
 
-/// One for each status of the library but OK.
-pub const Error = error{
-    NullArgument,
-    InvalidHandle,
-    InvalidArgument,
-    Io,
-    BadFormat,
-    Truncated,
-    Limit,
-    UnsupportedVersion,
-    UnsupportedType,
-    NotFound,
-    TypeMismatch,
-    Shape,
-    BufferTooSmall,
-    Aliasing,
-    Misaligned,
-    OutOfMemory,
-    Busy,
-    Internal,
-    UnsupportedIsa,
-    Changed,
-    /// A status that this package doesn't know.
-    Unknown,
-};
-
-/// In the order of the statuses, from 1 on.
-const errors = [_]Error{
-    error.NullArgument, error.InvalidHandle, error.InvalidArgument,    error.Io,              error.BadFormat,
-    error.Truncated,    error.Limit,         error.UnsupportedVersion, error.UnsupportedType, error.NotFound,
-    error.TypeMismatch, error.Shape,         error.BufferTooSmall,     error.Aliasing,        error.Misaligned,
-    error.OutOfMemory,  error.Busy,          error.Internal,           error.UnsupportedIsa,  error.Changed,
-};
-
-fn check(status: i32) Error!void {
-    if (status == 0) return;
-    if (status < 1 or status > errors.len) return error.Unknown;
-    return errors[@intCast(status - 1)];
-}
-
-/// The text of the last call that failed on this thread: what was wrong, where, and why. It is cut to what `buffer` holds.
-pub fn lastError(buffer: []u8) []const u8 {
-    const needed = c.gguffuse_last_error(buffer.ptr, buffer.len);
-    return buffer[0..@min(needed, buffer.len) -| 1];
-}
+pub const Error = errors.Error;
+pub const lastError = errors.lastError;
+const check = errors.check;
 
 /// The library's version, as in "0.1.0".
 pub fn version() [:0]const u8 {
@@ -75,96 +35,10 @@ pub fn isaName(index: usize) ?[:0]const u8 {
     return if (c.gguffuse_isa_name(index)) |name| std.mem.span(name) else null;
 }
 
-/// The tensor types, with ggml's numbers.
-pub const Type = enum(u32) {
-    f32 = 0,
-    f16 = 1,
-    q4_0 = 2,
-    q4_1 = 3,
-    q5_0 = 6,
-    q5_1 = 7,
-    q8_0 = 8,
-    q8_1 = 9,
-    q2_k = 10,
-    q3_k = 11,
-    q4_k = 12,
-    q5_k = 13,
-    q6_k = 14,
-    q8_k = 15,
-    iq2_xxs = 16,
-    iq2_xs = 17,
-    iq3_xxs = 18,
-    iq1_s = 19,
-    iq4_nl = 20,
-    iq3_s = 21,
-    iq2_s = 22,
-    iq4_xs = 23,
-    i8 = 24,
-    i16 = 25,
-    i32 = 26,
-    i64 = 27,
-    f64 = 28,
-    iq1_m = 29,
-    bf16 = 30,
-    tq1_0 = 34,
-    tq2_0 = 35,
-    mxfp4 = 39,
-    nvfp4 = 40,
-    q1_0 = 41,
-    q2_0 = 42,
-    _,
-
-    pub const Info = struct {
-        /// ggml's, as in "q4_k".
-        name: [:0]const u8,
-        /// The columns of a matrix are a multiple of it.
-        block_elements: u32,
-        block_bytes: u32,
-        can_matmul: bool,
-        can_quantize: bool,
-    };
-
-    /// error.UnsupportedType: ggml has no such type.
-    pub fn info(self: Type) Error!Info {
-        var out: c.TypeInfo = .{};
-        try check(c.gguffuse_type_info(@backingInt(self), &out));
-        return .{
-            .name = std.mem.span(out.name),
-            .block_elements = out.block_elements,
-            .block_bytes = out.block_bytes,
-            .can_matmul = out.can_matmul != 0,
-            .can_quantize = out.can_quantize != 0,
-        };
-    }
-
-    /// The bytes of a row of k elements. error.Shape: k is no multiple of the block.
-    pub fn rowSize(self: Type, k: u64) Error!usize {
-        var bytes: usize = 0;
-        try check(c.gguffuse_row_size(@backingInt(self), k, &bytes));
-        return bytes;
-    }
-};
-
-/// How exactly activations enter a product.
-pub const Precision = enum(u32) { exact = 0, high = 1, fast = 2 };
-
-/// The types of metadata values, with GGUF's numbers.
-pub const ValueType = enum(u32) {
-    uint8 = 0,
-    int8 = 1,
-    uint16 = 2,
-    int16 = 3,
-    uint32 = 4,
-    int32 = 5,
-    float32 = 6,
-    bool = 7,
-    string = 8,
-    array = 9,
-    uint64 = 10,
-    int64 = 11,
-    float64 = 12,
-    _,
-};
+pub const Type = types.Type;
+pub const Precision = types.Precision;
+pub const ValueType = types.ValueType;
+const valueTypeOf = types.valueTypeOf;
 
 /// A tensor of an open file. As weights it is a matrix W of `n` rows and `k` columns.
 pub const Tensor = struct {
@@ -405,23 +279,6 @@ pub const Value = struct {
     }
 };
 
-fn valueTypeOf(comptime T: type) ValueType {
-    return switch (T) {
-        u8 => .uint8,
-        i8 => .int8,
-        u16 => .uint16,
-        i16 => .int16,
-        u32 => .uint32,
-        i32 => .int32,
-        u64 => .uint64,
-        i64 => .int64,
-        f32 => .float32,
-        f64 => .float64,
-        bool => .bool,
-        else => @compileError("GGUF has no arrays of " ++ @typeName(T)),
-    };
-}
-
 /// Weights in memory of yours: n rows of type.rowSize(k) bytes, at any alignment.
 pub const Weights = struct { type: Type, data: []const u8, n: usize, k: usize };
 
@@ -539,115 +396,13 @@ pub const Activations = struct {
     }
 };
 
-/// A GGUF file that is being made. Entries and tensors are written in the order in which they were added; a call that fails
-/// leaves it as it was. A call that meets another thread's that changes it is error.Busy.
-pub const Writer = struct {
-    handle: *c.Writer,
-
-    pub const Options = struct {
-        /// Of the format, 2 or 3; 0: 3.
-        version: u32 = 0,
-        /// Of every tensor, in bytes, a power of two; 0: 32.
-        alignment: u32 = 0,
-    };
-
-    pub fn init(options: Options) Error!Writer {
-        var handle: ?*c.Writer = null;
-        try check(c.gguffuse_writer_new(&.{ .version = options.version, .alignment = options.alignment }, &handle));
-        return .{ .handle = handle.? };
-    }
-
-    /// Calls of other threads that are using it finish.
-    pub fn deinit(self: Writer) void {
-        _ = c.gguffuse_writer_free(self.handle); // as for File.close
-    }
-
-    /// Sets a metadata entry to a number or bool, of which T is the type in the file: a new entry, or another value for a
-    /// key that is there, which keeps its place.
-    pub fn set(self: Writer, comptime T: type, key: [:0]const u8, value: T) Error!void {
-        _ = comptime valueTypeOf(T);
-        const setter = @field(c, "gguffuse_writer_set_" ++ @typeName(T));
-        return check(setter(self.handle, key, value));
-    }
-
-    pub fn setString(self: Writer, key: [:0]const u8, string: []const u8) Error!void {
-        return check(c.gguffuse_writer_set_string(self.handle, key, string.ptr, string.len));
-    }
-
-    /// An array of numbers or bools.
-    pub fn setArray(self: Writer, comptime Element: type, key: [:0]const u8, elements: []align(1) const Element) Error!void {
-        return check(c.gguffuse_writer_set_array(self.handle, key, @backingInt(comptime valueTypeOf(Element)), @ptrCast(elements.ptr), elements.len));
-    }
-
-    /// An array of strings. Takes some memory for the time of the call.
-    pub fn setStrings(self: Writer, allocator: std.mem.Allocator, key: [:0]const u8, strings: []const []const u8) Error!void {
-        const addresses = try allocator.alloc([*]const u8, strings.len);
-        defer allocator.free(addresses);
-        const lengths = try allocator.alloc(usize, strings.len);
-        defer allocator.free(lengths);
-        for (strings, addresses, lengths) |string, *address, *length| {
-            address.* = string.ptr;
-            length.* = string.len;
-        }
-        return check(c.gguffuse_writer_set_string_array(self.handle, key, addresses.ptr, lengths.ptr, strings.len));
-    }
-
-    /// An array of the arrays that were set under these keys, whose entries go.
-    pub fn setNested(self: Writer, key: [:0]const u8, element_keys: []const [*:0]const u8) Error!void {
-        return check(c.gguffuse_writer_set_nested_array(self.handle, key, element_keys.ptr, element_keys.len));
-    }
-
-    /// Sets an entry to the value that it has in a file; without a key all that the file has.
-    pub fn copyMetadata(self: Writer, file: File, key: ?[:0]const u8) Error!void {
-        return check(c.gguffuse_writer_copy_metadata(self.handle, file.handle, if (key) |name| name.ptr else null));
-    }
-
-    pub fn remove(self: Writer, key: [:0]const u8) Error!void {
-        return check(c.gguffuse_writer_remove_metadata(self.handle, key));
-    }
-
-    /// `dims`: the fastest first, k and then n. `data`: exactly what type and dims make; it is borrowed until deinit. So is a
-    /// tensor of an open file: `add(w.name, w.type, w.dims[0..w.n_dims], w.data)`, and the file stays open.
-    pub fn add(self: Writer, name: [:0]const u8, kind: Type, dims: []const u64, data: []const u8) Error!void {
-        const n_dims = std.math.cast(u32, dims.len) orelse return error.InvalidArgument;
-        return check(c.gguffuse_writer_add_tensor(self.handle, name, @backingInt(kind), n_dims, dims.ptr, data.ptr, data.len));
-    }
-
-    /// The size in bytes of the file as it would be written now.
-    pub fn size(self: Writer) Error!u64 {
-        var bytes: u64 = 0;
-        try check(c.gguffuse_writer_size(self.handle, &bytes));
-        return bytes;
-    }
-
-    /// Writes the file to the start of `buffer`; that part of it.
-    pub fn writeMemory(self: Writer, buffer: []u8) Error![]u8 {
-        var written: usize = 0;
-        try check(c.gguffuse_writer_write_memory(self.handle, buffer.ptr, buffer.len, &written));
-        return buffer[0..written];
-    }
-
-    /// Writes the file under another name in the same directory, and renames it: `path` is what it was before or the whole file.
-    pub fn writeFile(self: Writer, path: [:0]const u8) Error!void {
-        return check(c.gguffuse_writer_write_file(self.handle, path));
-    }
-};
+pub const Writer = @import("writer.zig").Writer;
 
 /// Makes f32 of whole blocks.
 pub fn dequantize(kind: Type, data: []const u8, out: []f32) Error!void {
     return check(c.gguffuse_dequantize(@backingInt(kind), data.ptr, data.len, out.ptr, out.len));
 }
 
-test "every status has its error, in order" {
-    for (errors, 1..) |one, status| {
-        const name = std.mem.span(c.gguffuse_status_name(@intCast(status)));
-        var letters: [64]u8 = undefined;
-        var length: usize = 0;
-        for (name) |letter| if (letter != '_') {
-            letters[length] = letter;
-            length += 1;
-        };
-        try std.testing.expect(std.ascii.eqlIgnoreCase(letters[0..length], @errorName(one)));
-    }
-    try std.testing.expectEqualStrings("UNKNOWN", std.mem.span(c.gguffuse_status_name(errors.len + 1)));
+test {
+    _ = errors; // its tests
 }
