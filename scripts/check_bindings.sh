@@ -136,6 +136,30 @@ check_zig() {
         "$tools/bin/python" -m ziglang build --prefix "$work/zig/out"
     )
     checksum "Zig" "$work/zig/out/bin/checksum" "$file"
+    say "Zig: a program in a project of its own"
+    (
+        rm -rf "$work/zig/consumer"
+        mkdir "$work/zig/consumer"
+        cd "$work/zig/consumer"
+        "$tools/bin/python" -m ziglang init --minimal
+        # What its README says to write into the two files.
+        sed -i 's:^}$:    .dependencies = .{ .gguffuse = .{ .path = "../../source/bindings/zig" } },\n}:' build.zig.zon
+        cat >build.zig <<'END'
+const std = @import("std");
+
+pub fn build(b: *std.Build) void {
+    const target = b.standardTargetOptions(.{});
+    const optimize = b.standardOptimizeOption(.{});
+    const root = b.createModule(.{ .root_source_file = b.path("main.zig"), .target = target, .optimize = optimize });
+    const gguffuse = b.dependency("gguffuse", .{ .target = target, .optimize = optimize });
+    root.addImport("gguffuse", gguffuse.module("gguffuse"));
+    b.installArtifact(b.addExecutable(.{ .name = "checksum", .root_module = root }));
+}
+END
+        cp "$source/bindings/zig/examples/checksum.zig" main.zig
+        "$tools/bin/python" -m ziglang build
+    )
+    checksum "Zig, a project" "$work/zig/consumer/zig-out/bin/checksum" "$file"
 }
 
 if [[ -z ${GGUFFUSE_PREFIX:-} ]]; then
