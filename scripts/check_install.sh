@@ -55,9 +55,12 @@ install_cargo_c() {
     local tools wanted
     tools=$(cd "$root" && cargo metadata --locked --no-deps --format-version 1 | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')/tools
     wanted=$(sed -n 's/^min_version = "\(.*\)"/\1/p' "$root/Cargo.toml")
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo install --quiet --locked cargo-c --version "=$wanted" --bin cargo-cinstall \
-        --root "$tools" --target-dir "$tools/cargo-c"
-    rm -rf "$tools/cargo-c"
+    # cargo itself would compile it anew each time.
+    if ! cargo install --list --root "$tools" | grep -F "cargo-c v$wanted+" >/dev/null; then
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo install --quiet --locked cargo-c --version "=$wanted" --bin cargo-cinstall \
+            --root "$tools" --target-dir "$tools/cargo-c"
+        rm -rf "$tools/cargo-c"
+    fi
     export PATH=$tools/bin:$PATH
 }
 
