@@ -1,6 +1,7 @@
 /* include/gguffuse.hpp: reading, products, writing; owners; exceptions and error codes; eight threads. Compiled as C++17
  * and C++20 by tests/cpp_api.rs. */
 #include "common.h"
+#include <algorithm>
 #include <gguffuse.hpp>
 #include <thread>
 
@@ -101,6 +102,7 @@ static int metadata(const model &made) {
     CHECK_THROWS(file.get<std::string_view>("u8"), GGUFFUSE_ERROR_TYPE_MISMATCH);
     CHECK_THROWS(file.get<std::vector<std::uint8_t>>("array.u16"), GGUFFUSE_ERROR_TYPE_MISMATCH);
     CHECK_THROWS(file.get<std::vector<int>>("array.strings"), GGUFFUSE_ERROR_TYPE_MISMATCH);
+    CHECK_THROWS(file.get<std::vector<std::string_view>>("array.u16"), GGUFFUSE_ERROR_TYPE_MISMATCH);
 
     std::uint64_t keys = 0;
     for (; keys < file.info().metadata_count; keys++) {
@@ -280,6 +282,37 @@ static int errors(const model &made, const std::string &directory) {
     return 0;
 }
 
+/* A file on disk that changes: a copy doesn't notice, a mapping is told by verify. */
+static int changed_files(const model &made, const std::string &directory) {
+    const std::string path = directory + "/changed.gguf";
+    const auto store = [&path](const std::vector<std::byte> &bytes, std::size_t size) {
+        FILE *out = fopen(path.c_str(), "wb");
+        return out != nullptr && fwrite(bytes.data(), 1, size, out) == size && fclose(out) == 0;
+    };
+    CHECK(store(made.file, made.file.size()));
+    gguffuse::open_options options;
+    options.copy = true;
+    const auto copied = gguffuse::file::open(path, options);
+    const auto mapped = gguffuse::file::open(path);
+    copied.verify();
+    mapped.verify();
+    CHECK(store(made.file, made.file.size() - 1));
+    copied.verify();
+    CHECK_THROWS(mapped.verify(), GGUFFUSE_ERROR_TRUNCATED);
+    const auto data = copied.find("w").data;
+    CHECK(data.size() == made.data.size() && std::memcmp(data.data(), made.data.data(), data.size()) == 0);
+    CHECK(remove(path.c_str()) == 0);
+    std::error_code code;
+    mapped.verify(code);
+    CHECK(code == GGUFFUSE_ERROR_CHANGED);
+    /* A copy doesn't need the memory that it was made of. */
+    auto bytes = made.file;
+    const auto own = gguffuse::file::open_memory(bytes, options);
+    std::fill(bytes.begin(), bytes.end(), std::byte{0});
+    CHECK(std::memcmp(own.find("w").data.data(), made.data.data(), made.data.size()) == 0);
+    return 0;
+}
+
 static int owners(const model &made) {
     static_assert(!std::is_copy_constructible_v<gguffuse::file> && !std::is_copy_assignable_v<gguffuse::file>);
     static_assert(std::is_nothrow_move_constructible_v<gguffuse::file> && std::is_nothrow_move_assignable_v<gguffuse::writer>);
@@ -434,6 +467,7 @@ int main(int argc, char **argv) {
     RUN(products(made));
     RUN(blocks(made));
     RUN(errors(made, argv[1]));
+    RUN(changed_files(made, argv[1]));
     RUN(owners(made));
     RUN(writing(made, argv[1]));
     RUN(shared_activations(made));

@@ -231,6 +231,23 @@ template <class T, class Wide> outcome narrow(outcome what, Wide wide, T &out) n
 
 template <class T> outcome read(const place &at, T &out) noexcept(!is_vector<T>::value);
 
+/** All strings of an array at once: the library goes over it once, not anew for each. */
+inline outcome read_strings(const place &at, std::size_t count, std::vector<std::string_view> &out) {
+    // One more, as vectors without elements have no address.
+    std::vector<const char *> texts(count + 1);
+    std::vector<std::size_t> lengths(count + 1);
+    const outcome what = gguffuse_metadata_array_strings(at.file, at.index, at.path.data(), at.depth, texts.data(),
+                                                         lengths.data(), count);
+    if (what.status == GGUFFUSE_OK) {
+        std::vector<std::string_view> values(count);
+        for (std::size_t i = 0; i < count; i++) {
+            values[i] = {texts[i], lengths[i]};
+        }
+        std::swap(out, values);
+    }
+    return what;
+}
+
 template <class T> outcome read_array(place at, std::vector<T> &out) {
     std::uint32_t type = 0;
     std::uint64_t count = 0;
@@ -242,6 +259,11 @@ template <class T> outcome read_array(place at, std::vector<T> &out) {
     }
     if (what.status != GGUFFUSE_OK) {
         return what;
+    }
+    if constexpr (std::is_same_v<T, std::string_view>) {
+        if (type == GGUFFUSE_METADATA_STRING) {
+            return read_strings(at, static_cast<std::size_t>(count), out);
+        }
     }
     std::vector<T> values(static_cast<std::size_t>(count));
     if constexpr (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) {

@@ -19,7 +19,8 @@ work=$target/bindings
 rm -rf "$work/prefix" "$work/source" "$work/python"
 mkdir -p "$work"
 work=$(cd "$work" && pwd -P)
-prefix=${GGUFFUSE_PREFIX:-$work/prefix} source=$work/source
+prefix=$work/prefix source=$work/source
+[[ -z ${GGUFFUSE_PREFIX:-} ]] || prefix=$(cd "$GGUFFUSE_PREFIX" && pwd -P)
 export PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 expected=$(cat examples/checksum/expected.txt)
 file=$source/examples/checksum/checksum.gguf
@@ -76,6 +77,11 @@ check_python() {
     grep -q '^checksum: .*No such file' "$work/python/missing.txt"
     "$user/bin/python" -m pip install --quiet gguf==0.19.0 pytest==9.2.0
     (cd "$work/python" && "$user/bin/python" -m pytest -q tests)
+
+    say "Python: from a clone, as its README has it"
+    python3 -m venv --clear "$work/python/clone"
+    "$work/python/clone/bin/python" -m pip install --quiet "$root/bindings/python"
+    checksum "Python, from a clone" "$work/python/clone/bin/python" "$work/python/examples/checksum.py" "$file"
 }
 
 check_go() {
@@ -130,6 +136,30 @@ check_zig() {
         "$tools/bin/python" -m ziglang build --prefix "$work/zig/out"
     )
     checksum "Zig" "$work/zig/out/bin/checksum" "$file"
+    say "Zig: a program in a project of its own"
+    (
+        rm -rf "$work/zig/consumer"
+        mkdir "$work/zig/consumer"
+        cd "$work/zig/consumer"
+        "$tools/bin/python" -m ziglang init --minimal
+        # What its README says to write into the two files.
+        sed -i 's:^}$:    .dependencies = .{ .gguffuse = .{ .path = "../../source/bindings/zig" } },\n}:' build.zig.zon
+        cat >build.zig <<'END'
+const std = @import("std");
+
+pub fn build(b: *std.Build) void {
+    const target = b.standardTargetOptions(.{});
+    const optimize = b.standardOptimizeOption(.{});
+    const root = b.createModule(.{ .root_source_file = b.path("main.zig"), .target = target, .optimize = optimize });
+    const gguffuse = b.dependency("gguffuse", .{ .target = target, .optimize = optimize });
+    root.addImport("gguffuse", gguffuse.module("gguffuse"));
+    b.installArtifact(b.addExecutable(.{ .name = "checksum", .root_module = root }));
+}
+END
+        cp "$source/bindings/zig/examples/checksum.zig" main.zig
+        "$tools/bin/python" -m ziglang build
+    )
+    checksum "Zig, a project" "$work/zig/consumer/zig-out/bin/checksum" "$file"
 }
 
 if [[ -z ${GGUFFUSE_PREFIX:-} ]]; then

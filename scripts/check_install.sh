@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # From a fresh clone to programs of users: installs into an empty prefix, builds the consumers in examples/ against it and
 # nothing else, and compares what they print; takes the headers through the ages of C and C++ with gcc and clang; packs
-# the tarball twice, in different folders, and compares its bytes. Makes the C reference.
+# the tarball twice, in different folders, and compares its bytes; compares what cargo-c installs with what install.sh does.
+# Makes the C reference.
 #
-# Needs Rust, git, gcc, clang, cmake, doxygen, make, pkg-config; has cargo-c do the same if it is there. It takes the last commit: what isn't committed isn't tested.
+# Needs Rust, git, gcc, clang, cmake, doxygen, make, pkg-config, OpenSSL's headers for cargo-c, and the package registry of
+# Rust. It takes the last commit: what isn't committed isn't tested.
 #
 #     scripts/check_install.sh [DIR]     DIR is emptied and keeps the traces; a temporary one without it
 set -euo pipefail
@@ -47,22 +49,55 @@ pack() {
     CARGO_TARGET_DIR=$work/$1/target "$work/$1/source/scripts/tarball.sh" "$work/$1/out"
 }
 
-# What cargo-c installs works as what install.sh installs: the same names, the same SONAME, both ways to find it.
+# The cargo-c that Cargo.toml asks for, which stays where Cargo builds. Nobody waits for it: it is compiled without
+# optimisation, in half the time.
+install_cargo_c() {
+    local tools wanted
+    tools=$(cd "$root" && cargo metadata --locked --no-deps --format-version 1 | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')/tools
+    wanted=$(sed -n 's/^min_version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+    # cargo itself would compile it anew each time.
+    if ! cargo install --list --root "$tools" | grep -F "cargo-c v$wanted+" >/dev/null; then
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo install --quiet --locked cargo-c --version "=$wanted" --bin cargo-cinstall \
+            --root "$tools" --target-dir "$tools/cargo-c"
+        rm -rf "$tools/cargo-c"
+    fi
+    export PATH=$tools/bin:$PATH
+}
+
+# The names of what is installed, and what kind each is. By cargo-c the CMake package lies elsewhere.
+tree() { (cd "$1" && find . ! -type d -printf '%P %y\n' | sed 's:^share/cmake/:lib/cmake/:' | sort); }
+
+# What pkg-config says, wherever the prefix is; without the libraries for static linking, of which cargo-c names more.
+told() { PKG_CONFIG_PATH=$1/lib/pkgconfig pkg-config "${@:2}" gguffuse | sed "s:$1::g; s:/lib/pkgconfig/\.\./\.\.::g"; }
+
+exported() { nm --defined-only --extern-only "${@:2}" "$1" 2>/dev/null | awk '$NF ~ /^gguffuse_/ { print $NF }' | sort -u; }
+
+# What cargo-c installs is what install.sh installs: the same tree, the same names within, and programs work with it.
 check_cargo_c() {
-    local file
-    for file in include/gguffuse.h include/gguffuse.hpp lib/libgguffuse.so lib/libgguffuse.so.0 "lib/libgguffuse.so.$version" \
-        lib/libgguffuse.a lib/pkgconfig/gguffuse.pc share/cmake/gguffuse/gguffuse-config.cmake; do
-        [[ -e $1/$file ]] || fail "cargo-c installed no $file"
+    local file option program
+    diff <(tree "$work/prefix") <(tree "$1") || fail "cargo-c's tree is another"
+    for file in include/gguffuse.h include/gguffuse.hpp share/doc/gguffuse/README.md; do
+        cmp "$work/prefix/$file" "$1/$file" || fail "cargo-c's $file is another"
     done
+    for file in gguffuse-config.cmake gguffuse-config-version.cmake; do
+        cmp "$work/prefix/lib/cmake/gguffuse/$file" "$1/share/cmake/gguffuse/$file" || fail "cargo-c's $file is another"
+    done
+    [[ $(readlink -f "$1/lib/libgguffuse.so") == "$1/lib/libgguffuse.so.$version" ]] || fail "cargo-c's libgguffuse.so"
+    [[ $(readlink -f "$1/lib/libgguffuse.so.0") == "$1/lib/libgguffuse.so.$version" ]] || fail "cargo-c's libgguffuse.so.0"
     readelf -d "$1/lib/libgguffuse.so" | grep 'SONAME.*\[libgguffuse\.so\.0\]' >/dev/null || fail "the SONAME with cargo-c"
+    diff <(exported "$work/prefix/lib/libgguffuse.so" -D) <(exported "$1/lib/libgguffuse.so" -D) || fail "cargo-c's .so exports"
+    diff <(exported "$work/prefix/lib/libgguffuse.a") <(exported "$1/lib/libgguffuse.a") || fail "cargo-c's .a exports"
+    for option in --modversion --cflags --libs; do
+        diff <(told "$work/prefix" "$option") <(told "$1" "$option") || fail "pkg-config $option with cargo-c"
+    done
     make --silent -C "$consumers/install-pkgconfig" clean
     make --silent -C "$consumers/install-pkgconfig" PREFIX="$1"
-    checksum_of "cargo-c, make: checksum" "$consumers/install-pkgconfig/checksum"
-    checksum_of "cargo-c, make: checksum-static" "$consumers/install-pkgconfig/checksum-static"
     cmake -S "$consumers/install-cmake" -B "$work/cmake-cargo-c" -DCMAKE_PREFIX_PATH="$1" >"$work/cmake-cargo-c.log"
     cmake --build "$work/cmake-cargo-c" >>"$work/cmake-cargo-c.log"
-    checksum_of "cargo-c, CMake: checksum" "$work/cmake-cargo-c/checksum"
-    checksum_of "cargo-c, CMake: checksum-static" "$work/cmake-cargo-c/checksum-static"
+    for program in checksum checksum-static checksum++; do
+        checksum_of "cargo-c, make: $program" "$consumers/install-pkgconfig/$program"
+        checksum_of "cargo-c, CMake: $program" "$work/cmake-cargo-c/$program"
+    done
 }
 
 say "a fresh clone, packed, and installed into an empty prefix"
@@ -175,13 +210,11 @@ say "another clone in another folder: the same tarball"
 pack second/deeper
 cmp "$work/first/out/$tarball" "$work/second/deeper/out/$tarball" || fail "the tarballs differ"
 
-# Compiling cargo-c takes longer than all of this: it is used where somebody has it.
-if command -v cargo-cinstall >/dev/null; then
-    say "cargo cinstall"
-    (cd "$work/second/deeper/source" && CARGO_TARGET_DIR=$work/second/deeper/target cargo cinstall --release --locked \
-        --prefix "$work/cargo-c" --libdir "$work/cargo-c/lib")
-    check_cargo_c "$work/cargo-c"
-fi
+say "cargo cinstall"
+install_cargo_c
+(cd "$work/second/deeper/source" && CARGO_TARGET_DIR=$work/second/deeper/target cargo cinstall --release --locked \
+    --prefix "$work/cargo-c" --libdir "$work/cargo-c/lib")
+check_cargo_c "$work/cargo-c"
 
 if ((failures)); then
     printf '%d checks failed\n' "$failures" >&2

@@ -5,6 +5,31 @@
 //! Weights are row-major GGUF tensors: `dims[0] = k`, `dims[1] = n`. Dequantisation happens inside the dot product, in
 //! registers; which SIMD instructions are used is chosen at run time.
 //!
+//! ```
+//! use gguffuse::gguf::{File, OpenOptions};
+//! use gguffuse::matmul::{Context, ContextOptions, Weights};
+//! use std::path::Path;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let file = File::open(Path::new("examples/checksum/checksum.gguf"), &OpenOptions::default())?;
+//! let w = file.tensor(file.find_tensor("blk.0.ffn_gate.weight")?)?;
+//! assert_eq!((w.tensor_type.name(), w.absolute_offset), ("q4_k", 352));
+//!
+//! let (k, n) = (usize::try_from(w.dims[0])?, usize::try_from(w.dims[1])?);
+//! let context = Context::new(&ContextOptions::default())?; // EXACT, all threads, the best ISA level
+//! let (x, mut y) = (vec![1.0; k], vec![0.0; n]); // m = 1
+//! context.matmul(&Weights { tensor_type: w.tensor_type, n, k, data: w.data }, &x, 0, 1, &mut y, 0)?;
+//! # let mut weights = vec![0.0; n * k];
+//! # gguffuse::blocks::dequantize(w.tensor_type, w.data, &mut weights)?;
+//! # for (row, y) in weights.chunks(k).zip(y) {
+//! #     let sum: f64 = row.iter().map(|&w| f64::from(w)).sum();
+//! #     let terms: f64 = row.iter().map(|&w| f64::from(w.abs())).sum();
+//! #     assert!((f64::from(y) - sum).abs() <= 1e-5 * terms); // EXACT's hard limit
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # The house
 //! The modules depend on each other in one direction only:
 //! `ffi -> gguf, matmul`; `matmul -> kernels`; `kernels -> blocks`; `gguf -> blocks` (sizes only).

@@ -11,8 +11,6 @@ package gguffuse
 import (
 	"io/fs"
 	"os"
-	"runtime"
-	"sync"
 	"unsafe"
 )
 
@@ -25,14 +23,7 @@ type File struct {
 
 	tensorCount, metadataCount uint64
 
-	handle  handle
-	cleanup runtime.Cleanup
-	memory  runtime.Pinner // of a file in memory
-
-	// Calls that read the library's memory are counted: the last of them, if need be, closes.
-	mu     sync.Mutex
-	users  int
-	closed bool
+	*resource
 }
 
 // Options say how to open a file; nil: defaults.
@@ -76,17 +67,18 @@ func Open(path string, options *Options) (*File, error) {
 }
 
 // OpenMemory opens a GGUF file that lies in memory, as one that is embedded in the program. It isn't copied, and must stay
-// unchanged until the file is closed.
+// unchanged until the file is closed; unless options say Copy, and it isn't needed afterwards.
 func OpenMemory(data []byte, options *Options) (*File, error) {
-	f := &File{}
-	if len(data) > 0 {
-		f.memory.Pin(unsafe.SliceData(data))
-	}
+	f, unpin := &File{}, pin(data)
 	err := f.open(func(out *handle) int32 {
 		return cFileOpenMemory(start(data), uintptr(len(data)), options.native(), out)
 	})
+	if err != nil || (options != nil && options.Copy) {
+		unpin()
+	} else {
+		f.keep(unpin)
+	}
 	if err != nil {
-		f.memory.Unpin()
 		return nil, err
 	}
 	return f, nil
@@ -98,8 +90,7 @@ func (f *File) open(with func(out *handle) int32) error {
 	if err := call(func() int32 { return with(&opened) }); err != nil {
 		return err
 	}
-	f.handle = opened
-	f.cleanup = runtime.AddCleanup(f, func(h handle) { cFileClose(h) }, f.handle)
+	f.resource = own(f, opened, cFileClose, "the file")
 	info := fileInfo{}
 	info.structSize = sizeOf(info)
 	if err := call(func() int32 { return cFileInfo(f.handle, &info) }); err != nil {
@@ -112,52 +103,21 @@ func (f *File) open(with func(out *handle) int32) error {
 
 // Close closes the file. It returns at once: calls of other goroutines that are using it finish, and its memory goes with
 // the last of them. Afterwards, and for a second Close, everything that needs the file is ErrInvalidHandle.
-func (f *File) Close() error {
-	f.mu.Lock()
-	if f.closed {
-		f.mu.Unlock()
-		return errClosed
-	}
-	f.closed = true
-	last := f.users == 0
-	f.mu.Unlock()
-	if last {
-		return f.free()
-	}
-	return nil
+func (f *File) Close() error { return f.resource.close() }
+
+// Verify tells whether the file on disk is still what was opened. ErrTruncated: it is shorter, and reading its tensors may
+// end the process with SIGBUS. ErrChanged: it was written to, or its path stands for another file or none. What was copied
+// or opened from memory is always well.
+func (f *File) Verify() error {
+	return f.use(func() error { return call(func() int32 { return cFileVerify(f.handle) }) })
 }
 
-var errClosed = &Error{Status: ErrInvalidHandle, Text: "the file is closed"}
-
-func (f *File) free() error {
-	f.cleanup.Stop()
-	err := call(func() int32 { return cFileClose(f.handle) })
-	f.memory.Unpin()
-	return err
-}
-
-// use runs a function of the library with the file, which isn't closed before it is over; nor is it collected.
+// use runs a function of the library with the file, which isn't closed before it is over.
 func (f *File) use(function func() error) error {
 	if f == nil {
-		return errClosed
+		return &Error{Status: ErrInvalidHandle, Text: "the file is nil"}
 	}
-	f.mu.Lock()
-	if f.closed {
-		f.mu.Unlock()
-		return errClosed
-	}
-	f.users++
-	f.mu.Unlock()
-	defer func() {
-		f.mu.Lock()
-		f.users--
-		last := f.closed && f.users == 0
-		f.mu.Unlock()
-		if last {
-			f.free()
-		}
-	}()
-	return function()
+	return f.resource.use(function)
 }
 
 // Len is the number of tensors.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"sync"
@@ -232,7 +233,7 @@ func TestEveryValueType(t *testing.T) {
 		if value := must(f.Value(name(i)))(t); value != s.scalar {
 			t.Errorf("%v: %T %v", s.typ, value, value)
 		}
-		if value := must(f.Value(name(i) + "s"))(t); !equal(value, s.array) {
+		if value := must(f.Value(name(i) + "s"))(t); !reflect.DeepEqual(value, s.array) {
 			t.Errorf("%v: %T %v", s.typ, value, value)
 		}
 	}
@@ -243,42 +244,12 @@ func TestEveryValueType(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 	deep := must(f.Value("deep"))(t).([]any)
-	if !equal(deep[0], []string{"x"}) || !equal(deep[1], []int16{7}) {
+	if !reflect.DeepEqual(deep[0], []string{"x"}) || !reflect.DeepEqual(deep[1], []int16{7}) {
 		t.Errorf("%v", deep)
 	}
 	if f.Len() != 0 || len(must(f.Tensors())(t)) != 0 {
 		t.Error("no tensors")
 	}
-}
-
-func equal(a, b any) bool {
-	switch a := a.(type) {
-	case []uint8:
-		return slices.Equal(a, b.([]uint8))
-	case []int8:
-		return slices.Equal(a, b.([]int8))
-	case []uint16:
-		return slices.Equal(a, b.([]uint16))
-	case []int16:
-		return slices.Equal(a, b.([]int16))
-	case []uint32:
-		return slices.Equal(a, b.([]uint32))
-	case []int32:
-		return slices.Equal(a, b.([]int32))
-	case []uint64:
-		return slices.Equal(a, b.([]uint64))
-	case []int64:
-		return slices.Equal(a, b.([]int64))
-	case []float32:
-		return slices.Equal(a, b.([]float32))
-	case []float64:
-		return slices.Equal(a, b.([]float64))
-	case []bool:
-		return slices.Equal(a, b.([]bool))
-	case []string:
-		return slices.Equal(a, b.([]string))
-	}
-	return false
 }
 
 // Whole numbers, with every sum below 2^24: f32 holds each result exactly, and EXACT must give it.
@@ -587,27 +558,57 @@ func TestClosedByAnotherGoroutine(t *testing.T) {
 	}
 }
 
-// A file that nobody closes is closed when it is collected, and not while anything still needs it.
+// What nobody closes is closed when it is collected, and not while anything still needs it: a file on disk, one in Go's
+// memory, and a writer that borrows from both.
 func TestCollected(t *testing.T) {
-	c, collected := newContext(t, nil), make(chan bool, 1)
-	w := func() *gguffuse.Tensor {
-		f := must(gguffuse.Open(checksumFile, nil))(t)
-		runtime.AddCleanup(f, func(done chan bool) { done <- true }, collected)
-		return must(f.Tensor(weightsName))(t)
-	}()
+	c, raw := newContext(t, nil), must(os.ReadFile(checksumFile))(t)
 	x := activationRows(1, 256)
-	want := must(w.MatMul(c, x, 1))(t)
-	for range 5 {
-		runtime.GC()
-		if !slices.Equal(must(w.MatMul(c, x, 1))(t), want) {
-			t.Fatal("the file is gone")
+	for name, open := range map[string]func() (*gguffuse.File, error){
+		"disk":   func() (*gguffuse.File, error) { return gguffuse.Open(checksumFile, nil) },
+		"memory": func() (*gguffuse.File, error) { return gguffuse.OpenMemory(bytes.Clone(raw), nil) },
+	} {
+		collected := make(chan string, 2)
+		w, writer := func() (*gguffuse.Tensor, *gguffuse.Writer) {
+			f := must(open())(t)
+			runtime.AddCleanup(f, func(done chan string) { done <- "file" }, collected)
+			w, writer := must(f.Tensor(weightsName))(t), must(gguffuse.NewWriter(nil))(t)
+			runtime.AddCleanup(writer, func(done chan string) { done <- "writer" }, collected)
+			for _, err := range []error{
+				writer.AddTensorOf(w), writer.AddTensor("mine", gguffuse.TypeI8, []uint64{9216}, bytes.Clone(raw[:9216])),
+			} {
+				if err != nil {
+					t.Fatal(name, err)
+				}
+			}
+			return w, writer
+		}()
+		want, written := must(w.MatMul(c, x, 1))(t), must(writer.Bytes())(t)
+		for range 5 {
+			runtime.GC()
+			if !slices.Equal(must(w.MatMul(c, x, 1))(t), want) {
+				t.Fatal(name, "the file is gone")
+			}
 		}
+		w = nil
+		await(t, collected, "file")
+		if !bytes.Equal(must(writer.Bytes())(t), written) {
+			t.Fatal(name, "the file's memory is gone before the writer")
+		}
+		writer = nil
+		await(t, collected, "writer")
 	}
-	w = nil
+}
+
+// await collects garbage until one says that it was.
+func await(t *testing.T, collected chan string, want string) {
+	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		runtime.GC()
 		select {
-		case <-collected:
+		case got := <-collected:
+			if got != want {
+				t.Fatalf("the %s is collected, not the %s", got, want)
+			}
 			return
 		case <-time.After(10 * time.Millisecond):
 		}
@@ -615,4 +616,48 @@ func TestCollected(t *testing.T) {
 			t.Fatal("never collected")
 		}
 	}
+}
+
+// A copy doesn't notice what happens to its file or memory; a mapping is told by Verify.
+func TestCopiedAndChanged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "changing.gguf")
+	raw := must(os.ReadFile(checksumFile))(t)
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	copied, mapped := must(gguffuse.Open(path, &gguffuse.Options{Copy: true}))(t), must(gguffuse.Open(path, nil))(t)
+	defer copied.Close()
+	defer mapped.Close()
+	if copied.Verify() != nil || mapped.Verify() != nil {
+		t.Error(copied.Verify(), mapped.Verify())
+	}
+	if err := os.Truncate(path, int64(len(raw)-1)); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, mapped.Verify(), gguffuse.ErrTruncated)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, mapped.Verify(), gguffuse.ErrChanged)
+	memory := bytes.Clone(raw)
+	own := must(gguffuse.OpenMemory(memory, &gguffuse.Options{Copy: true}))(t)
+	clear(memory)
+	for _, f := range []*gguffuse.File{copied, own} {
+		if err := f.Verify(); err != nil {
+			t.Error(err)
+		}
+		err := must(f.Tensor(weightsName))(t).WithData(func(data []byte) error {
+			if !bytes.Equal(data, raw[352:352+9216]) {
+				t.Error("not the bytes that the file had")
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := own.Close(); err != nil {
+		t.Error(err)
+	}
+	refused(t, own.Verify(), gguffuse.ErrInvalidHandle)
 }

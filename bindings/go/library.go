@@ -56,6 +56,11 @@ type contextOptions struct {
 	maxISA             *byte
 }
 
+type writerOptions struct {
+	structSize         uintptr
+	version, alignment uint32
+}
+
 // activations are the arguments about x and y that all products have.
 type activations struct {
 	x       *float32

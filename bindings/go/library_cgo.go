@@ -13,10 +13,21 @@ package gguffuse
 static gguffuse_file *as_file(uintptr_t handle) { return (gguffuse_file *)handle; }
 static gguffuse_context *as_context(uintptr_t handle) { return (gguffuse_context *)handle; }
 static gguffuse_activations *as_activations(uintptr_t handle) { return (gguffuse_activations *)handle; }
+static gguffuse_writer *as_writer(uintptr_t handle) { return (gguffuse_writer *)handle; }
 */
 import "C"
 
 import "unsafe"
+
+// The structs of library.go are as long as the header's, or this doesn't compile.
+var (
+	_ = [C.sizeof_gguffuse_open_options]byte([unsafe.Sizeof(openOptions{})]byte{})
+	_ = [C.sizeof_struct_gguffuse_file_info]byte([unsafe.Sizeof(fileInfo{})]byte{})
+	_ = [C.sizeof_struct_gguffuse_tensor_info]byte([unsafe.Sizeof(tensorInfo{})]byte{})
+	_ = [C.sizeof_struct_gguffuse_type_info]byte([unsafe.Sizeof(typeInfo{})]byte{})
+	_ = [C.sizeof_gguffuse_context_options]byte([unsafe.Sizeof(contextOptions{})]byte{})
+	_ = [C.sizeof_gguffuse_writer_options]byte([unsafe.Sizeof(writerOptions{})]byte{})
+)
 
 func open() error { return nil }
 
@@ -26,6 +37,8 @@ func context(h handle) *C.gguffuse_context { return C.as_context(C.uintptr_t(h))
 func packed(h handle) *C.gguffuse_activations {
 	return C.as_activations(C.uintptr_t(h))
 }
+
+func writer(h handle) *C.gguffuse_writer { return C.as_writer(C.uintptr_t(h)) }
 
 func chars(text *byte) *C.char           { return (*C.char)(unsafe.Pointer(text)) }
 func text(out *unsafe.Pointer) **C.char  { return (**C.char)(unsafe.Pointer(out)) }
@@ -55,7 +68,8 @@ func cFileOpenMemory(data *byte, length uintptr, o *openOptions, out *handle) in
 	return int32(C.gguffuse_file_open_memory(bytesAt(data), C.size_t(length), options(o),
 		(**C.gguffuse_file)(unsafe.Pointer(out))))
 }
-func cFileClose(f handle) int32 { return int32(C.gguffuse_file_close(file(f))) }
+func cFileClose(f handle) int32  { return int32(C.gguffuse_file_close(file(f))) }
+func cFileVerify(f handle) int32 { return int32(C.gguffuse_file_verify(file(f))) }
 func cFileInfo(f handle, out *fileInfo) int32 {
 	return int32(C.gguffuse_file_info(file(f), (*C.struct_gguffuse_file_info)(unsafe.Pointer(out))))
 }
@@ -175,4 +189,75 @@ func cValidate(c handle, typ uint32, data *byte, length uintptr, bad *uint64) in
 }
 func cTensorValidate(c, f handle, index uint64, bad *uint64) int32 {
 	return int32(C.gguffuse_tensor_validate(context(c), file(f), C.uint64_t(index), numbers(bad)))
+}
+
+func cWriterNew(o *writerOptions, out *handle) int32 {
+	return int32(C.gguffuse_writer_new((*C.gguffuse_writer_options)(unsafe.Pointer(o)),
+		(**C.gguffuse_writer)(unsafe.Pointer(out))))
+}
+func cWriterFree(w handle) int32 { return int32(C.gguffuse_writer_free(writer(w))) }
+func cWriterAddTensor(w handle, name *byte, typ, nDims uint32, dims *uint64, data *byte, length uintptr) int32 {
+	return int32(C.gguffuse_writer_add_tensor(writer(w), chars(name), C.uint32_t(typ), C.uint32_t(nDims), numbers(dims),
+		bytesAt(data), C.size_t(length)))
+}
+func cWriterSize(w handle, bytes *uint64) int32 {
+	return int32(C.gguffuse_writer_size(writer(w), numbers(bytes)))
+}
+func cWriterWriteMemory(w handle, buffer *byte, capacity uintptr, written *uintptr) int32 {
+	return int32(C.gguffuse_writer_write_memory(writer(w), bytesAt(buffer), C.size_t(capacity), size(written)))
+}
+func cWriterWriteFile(w handle, path *byte) int32 {
+	return int32(C.gguffuse_writer_write_file(writer(w), chars(path)))
+}
+func cWriterSetU8(w handle, key *byte, value uint8) int32 {
+	return int32(C.gguffuse_writer_set_u8(writer(w), chars(key), C.uint8_t(value)))
+}
+func cWriterSetI8(w handle, key *byte, value int8) int32 {
+	return int32(C.gguffuse_writer_set_i8(writer(w), chars(key), C.int8_t(value)))
+}
+func cWriterSetU16(w handle, key *byte, value uint16) int32 {
+	return int32(C.gguffuse_writer_set_u16(writer(w), chars(key), C.uint16_t(value)))
+}
+func cWriterSetI16(w handle, key *byte, value int16) int32 {
+	return int32(C.gguffuse_writer_set_i16(writer(w), chars(key), C.int16_t(value)))
+}
+func cWriterSetU32(w handle, key *byte, value uint32) int32 {
+	return int32(C.gguffuse_writer_set_u32(writer(w), chars(key), C.uint32_t(value)))
+}
+func cWriterSetI32(w handle, key *byte, value int32) int32 {
+	return int32(C.gguffuse_writer_set_i32(writer(w), chars(key), C.int32_t(value)))
+}
+func cWriterSetU64(w handle, key *byte, value uint64) int32 {
+	return int32(C.gguffuse_writer_set_u64(writer(w), chars(key), C.uint64_t(value)))
+}
+func cWriterSetI64(w handle, key *byte, value int64) int32 {
+	return int32(C.gguffuse_writer_set_i64(writer(w), chars(key), C.int64_t(value)))
+}
+func cWriterSetF32(w handle, key *byte, value float32) int32 {
+	return int32(C.gguffuse_writer_set_f32(writer(w), chars(key), C.float(value)))
+}
+func cWriterSetF64(w handle, key *byte, value float64) int32 {
+	return int32(C.gguffuse_writer_set_f64(writer(w), chars(key), C.double(value)))
+}
+func cWriterSetBool(w handle, key *byte, value bool) int32 {
+	return int32(C.gguffuse_writer_set_bool(writer(w), chars(key), C.bool(value)))
+}
+func cWriterSetString(w handle, key, text *byte, length uintptr) int32 {
+	return int32(C.gguffuse_writer_set_string(writer(w), chars(key), chars(text), C.size_t(length)))
+}
+func cWriterSetArray(w handle, key *byte, typ uint32, data *byte, count uintptr) int32 {
+	return int32(C.gguffuse_writer_set_array(writer(w), chars(key), C.uint32_t(typ), bytesAt(data), C.size_t(count)))
+}
+func cWriterSetStringArray(w handle, key *byte, texts **byte, lengths *uintptr, count uintptr) int32 {
+	return int32(C.gguffuse_writer_set_string_array(writer(w), chars(key), (**C.char)(unsafe.Pointer(texts)), size(lengths),
+		C.size_t(count)))
+}
+func cWriterSetNestedArray(w handle, key *byte, keys **byte, count uintptr) int32 {
+	return int32(C.gguffuse_writer_set_nested_array(writer(w), chars(key), (**C.char)(unsafe.Pointer(keys)), C.size_t(count)))
+}
+func cWriterCopyMetadata(w, f handle, key *byte) int32 {
+	return int32(C.gguffuse_writer_copy_metadata(writer(w), file(f), chars(key)))
+}
+func cWriterRemoveMetadata(w handle, key *byte) int32 {
+	return int32(C.gguffuse_writer_remove_metadata(writer(w), chars(key)))
 }

@@ -25,6 +25,7 @@ var (
 	cFileOpen       func(*byte, *openOptions, *handle) int32
 	cFileOpenMemory func(*byte, uintptr, *openOptions, *handle) int32
 	cFileClose      func(handle) int32
+	cFileVerify     func(handle) int32
 	cFileInfo       func(handle, *fileInfo) int32
 	cTensorFind     func(handle, *byte, *uint64) int32
 	cTensorInfo     func(handle, uint64, *tensorInfo) int32
@@ -55,6 +56,30 @@ var (
 
 	cActivationsNew  func(*handle) int32
 	cActivationsFree func(handle) int32
+
+	cWriterNew            func(*writerOptions, *handle) int32
+	cWriterFree           func(handle) int32
+	cWriterAddTensor      func(handle, *byte, uint32, uint32, *uint64, *byte, uintptr) int32
+	cWriterSize           func(handle, *uint64) int32
+	cWriterWriteMemory    func(handle, *byte, uintptr, *uintptr) int32
+	cWriterWriteFile      func(handle, *byte) int32
+	cWriterSetU8          func(handle, *byte, uint8) int32
+	cWriterSetI8          func(handle, *byte, int8) int32
+	cWriterSetU16         func(handle, *byte, uint16) int32
+	cWriterSetI16         func(handle, *byte, int16) int32
+	cWriterSetU32         func(handle, *byte, uint32) int32
+	cWriterSetI32         func(handle, *byte, int32) int32
+	cWriterSetU64         func(handle, *byte, uint64) int32
+	cWriterSetI64         func(handle, *byte, int64) int32
+	cWriterSetF32         func(handle, *byte, float32) int32
+	cWriterSetF64         func(handle, *byte, float64) int32
+	cWriterSetBool        func(handle, *byte, bool) int32
+	cWriterSetString      func(handle, *byte, *byte, uintptr) int32
+	cWriterSetArray       func(handle, *byte, uint32, *byte, uintptr) int32
+	cWriterSetStringArray func(handle, *byte, **byte, *uintptr, uintptr) int32
+	cWriterSetNestedArray func(handle, *byte, **byte, uintptr) int32
+	cWriterCopyMetadata   func(handle, handle, *byte) int32
+	cWriterRemoveMetadata func(handle, *byte) int32
 
 	// x, its length, stride and rows; y, its length and stride, at the end of each.
 	matmul func(
@@ -110,7 +135,8 @@ func cMatmulTensor(c, f handle, index uint64, a *activations) int32 {
 var functions = map[string]any{
 	"abi_version": &cABIVersion, "version_string": &cVersionString, "status_name": &cStatusName, "isa_name": &cISAName,
 	"last_error": &cLastError,
-	"file_open":  &cFileOpen, "file_open_memory": &cFileOpenMemory, "file_close": &cFileClose, "file_info": &cFileInfo,
+	"file_open":  &cFileOpen, "file_open_memory": &cFileOpenMemory, "file_close": &cFileClose,
+	"file_verify": &cFileVerify, "file_info": &cFileInfo,
 	"tensor_find": &cTensorFind, "tensor_info": &cTensorInfo,
 	"metadata_find": &cMetadataFind, "metadata_key": &cMetadataKey, "metadata_type": &cMetadataType,
 	"metadata_array_info": &cArrayInfo, "metadata_array_data": &cArrayData, "metadata_array_strings": &cArrayStrings,
@@ -123,6 +149,15 @@ var functions = map[string]any{
 	"activations_matmul": &activationsMatmul, "activations_matmul_rows": &activationsMatmulRows,
 	"activations_matmul_tensor": &activationsMatmulTensor,
 	"validate":                  &cValidate, "tensor_validate": &cTensorValidate,
+	"writer_new": &cWriterNew, "writer_free": &cWriterFree, "writer_add_tensor": &cWriterAddTensor,
+	"writer_size": &cWriterSize, "writer_write_memory": &cWriterWriteMemory, "writer_write_file": &cWriterWriteFile,
+	"writer_set_u8": &cWriterSetU8, "writer_set_i8": &cWriterSetI8, "writer_set_u16": &cWriterSetU16,
+	"writer_set_i16": &cWriterSetI16, "writer_set_u32": &cWriterSetU32, "writer_set_i32": &cWriterSetI32,
+	"writer_set_u64": &cWriterSetU64, "writer_set_i64": &cWriterSetI64, "writer_set_f32": &cWriterSetF32,
+	"writer_set_f64": &cWriterSetF64, "writer_set_bool": &cWriterSetBool, "writer_set_string": &cWriterSetString,
+	"writer_set_array": &cWriterSetArray, "writer_set_string_array": &cWriterSetStringArray,
+	"writer_set_nested_array": &cWriterSetNestedArray,
+	"writer_copy_metadata":    &cWriterCopyMetadata, "writer_remove_metadata": &cWriterRemoveMetadata,
 }
 
 // places are where the library is looked for, in this order: the file that GGUFFUSE_LIBRARY names, and nowhere else if

@@ -40,7 +40,22 @@ pub fn dequantize(tensor_type: TensorType, source: &[u8], out: &mut [f32]) -> Re
 ///
 /// # Errors
 /// `UnsupportedType` where the type has no quantiser; `Shape` where `k` is not a multiple of the block, or `source` or
-/// `importance` has another length; `InvalidArgument` where a weight is negative or not finite; `BufferTooSmall` where `out` is shorter than `rows` rows.
+/// `importance` has another length; `InvalidArgument` where a weight is negative or not finite; `BufferTooSmall` where `out` is
+/// shorter than `rows` rows.
+///
+/// ```
+/// use gguffuse::blocks::{TensorType, dequantize, quantize};
+/// # fn main() -> gguffuse::Result<()> {
+/// let weights: Vec<f32> = (0..64).map(|i| i as f32 - 31.5).collect(); // 2 rows of 32
+/// let mut data = vec![0; 2 * TensorType::Q8_0.row_size(32)? as usize];
+/// quantize(TensorType::Q8_0, &weights, 2, 32, None, &mut data)?;
+/// let mut back = vec![0.0; 64];
+/// dequantize(TensorType::Q8_0, &data, &mut back)?;
+/// // Half a step of 31.5 / 127, and the rounding of the scale to an f16.
+/// assert!(weights.iter().zip(back).all(|(a, b)| (a - b).abs() < 0.15));
+/// # Ok(())
+/// # }
+/// ```
 pub fn quantize(
     tensor_type: TensorType,
     source: &[f32],

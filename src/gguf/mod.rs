@@ -74,6 +74,22 @@ impl Default for OpenOptions {
 }
 
 /// An open GGUF file. Immutable; may be used from any thread.
+///
+/// ```
+/// # use gguffuse::gguf::{File, OpenOptions};
+/// # use std::path::Path;
+/// # fn main() -> gguffuse::Result<()> {
+/// let file = File::open(Path::new("examples/checksum/checksum.gguf"), &OpenOptions::default())?;
+/// for tensor in file.tensors() {
+///     println!("{} at byte {}, {} bytes", tensor.name, tensor.absolute_offset, tensor.size_bytes);
+/// }
+/// assert_eq!(file.get("general.name")?.as_string()?.to_str()?, "gguffuse checksum");
+/// let tokens = file.get("tokenizer.ggml.tokens")?.as_array()?;
+/// assert_eq!(tokens.element(3)?.as_bytes()?, b"hello");
+/// assert!(matches!(file.get("nowhere"), Err(gguffuse::Error::NotFound(_))));
+/// # Ok(())
+/// # }
+/// ```
 pub struct File {
     source: Source,
     /// Where `source` is a mapping of it.

@@ -113,6 +113,32 @@ def test_memory(path: Path) -> None:
         gc.collect()
 
 
+def test_copied_and_changed(path: Path, tmp_path: Path, weights: np.ndarray) -> None:
+    """A copy doesn't notice what happens to its file or memory; a mapping is told by verify."""
+    changing, raw = tmp_path / "changing.gguf", path.read_bytes()
+    changing.write_bytes(raw)
+    with gguffuse.open(changing, copy=True) as copied, gguffuse.open(changing) as mapped:
+        copied.verify()
+        mapped.verify()
+        with changing.open("r+b") as file:
+            file.truncate(len(raw) - 1)
+        copied.verify()
+        with pytest.raises(gguffuse.TruncatedError):
+            mapped.verify()
+        changing.unlink()
+        with pytest.raises(gguffuse.ChangedError):
+            mapped.verify()
+        assert copied["half"].data.tobytes() == raw[copied["half"].absolute_offset :][: copied["half"].nbytes]
+    with pytest.raises(gguffuse.InvalidHandleError):
+        copied.verify()
+    memory = bytearray(raw)
+    with gguffuse.open_memory(memory, copy=True) as file:
+        memory[:] = bytes(len(raw))
+        memory.clear()  # nobody holds it any more
+        file.verify()
+        assert np.array_equal(file["half"].array, weights)
+
+
 def test_no_tensors_and_no_bytes() -> None:
     with gguffuse.Writer() as writer:
         writer.add_tensor("nothing", np.empty((0, 4), np.float32))

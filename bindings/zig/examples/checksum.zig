@@ -21,7 +21,7 @@ fn run(init: std.process.Init) !void {
     const args = try init.minimal.args.toSlice(allocator);
     if (args.len != 2) return error.UsageIsChecksumFile;
     var buffer: [1024]u8 = undefined;
-    var output: std.Io.File.Writer = .init(.stdout(), init.io, &buffer);
+    var output: std.Io.File.Writer = .initStreaming(.stdout(), init.io, &buffer);
     const out = &output.interface;
 
     const file = try gguffuse.File.open(args[1], .{});

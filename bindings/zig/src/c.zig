@@ -3,10 +3,13 @@
 pub const File = opaque {};
 pub const Context = opaque {};
 pub const Activations = opaque {};
+pub const Writer = opaque {};
 
 pub const OpenOptions = extern struct {
     struct_size: usize = @sizeOf(OpenOptions),
     max_metadata_bytes: u64 = 0,
+    copy: u32 = 0,
+    reserved: u32 = 0,
 };
 
 pub const FileInfo = extern struct {
@@ -48,6 +51,12 @@ pub const ContextOptions = extern struct {
     max_isa: ?[*:0]const u8 = null,
 };
 
+pub const WriterOptions = extern struct {
+    struct_size: usize = @sizeOf(WriterOptions),
+    version: u32 = 0,
+    alignment: u32 = 0,
+};
+
 const Status = i32;
 
 pub extern fn gguffuse_version_string() [*:0]const u8;
@@ -59,6 +68,7 @@ pub extern fn gguffuse_isa_name(index: usize) ?[*:0]const u8;
 pub extern fn gguffuse_file_open(path: [*:0]const u8, options: *const OpenOptions, out: *?*File) Status;
 pub extern fn gguffuse_file_open_memory(data: [*]const u8, size: usize, options: *const OpenOptions, out: *?*File) Status;
 pub extern fn gguffuse_file_close(file: ?*File) Status;
+pub extern fn gguffuse_file_verify(file: *File) Status;
 pub extern fn gguffuse_file_info(file: *File, out: *FileInfo) Status;
 pub extern fn gguffuse_tensor_find(file: *File, name: [*:0]const u8, index: *u64) Status;
 pub extern fn gguffuse_tensor_info(file: *File, index: u64, out: *TensorInfo) Status;
@@ -96,3 +106,27 @@ pub extern fn gguffuse_activations_matmul_rows(context: *Context, activations: *
 pub extern fn gguffuse_activations_matmul_tensor(context: *Context, activations: *Activations, file: *File, tensor: u64, y: [*]f32, y_length: usize, y_stride: usize) Status;
 pub extern fn gguffuse_validate(context: *Context, type: u32, data: [*]const u8, bytes: usize, bad_block: *u64) Status;
 pub extern fn gguffuse_tensor_validate(context: *Context, file: *File, tensor: u64, bad_block: *u64) Status;
+
+pub extern fn gguffuse_writer_new(options: *const WriterOptions, out: *?*Writer) Status;
+pub extern fn gguffuse_writer_free(writer: ?*Writer) Status;
+pub extern fn gguffuse_writer_add_tensor(writer: *Writer, name: [*:0]const u8, type: u32, n_dims: u32, dims: [*]const u64, data: [*]const u8, size: usize) Status;
+pub extern fn gguffuse_writer_size(writer: *Writer, bytes: *u64) Status;
+pub extern fn gguffuse_writer_write_memory(writer: *Writer, buffer: [*]u8, capacity: usize, written: *usize) Status;
+pub extern fn gguffuse_writer_write_file(writer: *Writer, path: [*:0]const u8) Status;
+pub extern fn gguffuse_writer_set_u8(writer: *Writer, key: [*:0]const u8, value: u8) Status;
+pub extern fn gguffuse_writer_set_i8(writer: *Writer, key: [*:0]const u8, value: i8) Status;
+pub extern fn gguffuse_writer_set_u16(writer: *Writer, key: [*:0]const u8, value: u16) Status;
+pub extern fn gguffuse_writer_set_i16(writer: *Writer, key: [*:0]const u8, value: i16) Status;
+pub extern fn gguffuse_writer_set_u32(writer: *Writer, key: [*:0]const u8, value: u32) Status;
+pub extern fn gguffuse_writer_set_i32(writer: *Writer, key: [*:0]const u8, value: i32) Status;
+pub extern fn gguffuse_writer_set_u64(writer: *Writer, key: [*:0]const u8, value: u64) Status;
+pub extern fn gguffuse_writer_set_i64(writer: *Writer, key: [*:0]const u8, value: i64) Status;
+pub extern fn gguffuse_writer_set_f32(writer: *Writer, key: [*:0]const u8, value: f32) Status;
+pub extern fn gguffuse_writer_set_f64(writer: *Writer, key: [*:0]const u8, value: f64) Status;
+pub extern fn gguffuse_writer_set_bool(writer: *Writer, key: [*:0]const u8, value: bool) Status;
+pub extern fn gguffuse_writer_set_string(writer: *Writer, key: [*:0]const u8, string: [*]const u8, length: usize) Status;
+pub extern fn gguffuse_writer_set_array(writer: *Writer, key: [*:0]const u8, element_type: u32, data: [*]const u8, count: usize) Status;
+pub extern fn gguffuse_writer_set_string_array(writer: *Writer, key: [*:0]const u8, strings: [*]const [*]const u8, lengths: [*]const usize, count: usize) Status;
+pub extern fn gguffuse_writer_set_nested_array(writer: *Writer, key: [*:0]const u8, element_keys: [*]const [*:0]const u8, count: usize) Status;
+pub extern fn gguffuse_writer_copy_metadata(writer: *Writer, file: *File, key: ?[*:0]const u8) Status;
+pub extern fn gguffuse_writer_remove_metadata(writer: *Writer, key: [*:0]const u8) Status;

@@ -12,52 +12,12 @@
 
 const std = @import("std");
 const c = @import("c.zig");
+const errors = @import("errors.zig");
+const types = @import("types.zig");
 
-/// One for each status of the library but OK.
-pub const Error = error{
-    NullArgument,
-    InvalidHandle,
-    InvalidArgument,
-    Io,
-    BadFormat,
-    Truncated,
-    Limit,
-    UnsupportedVersion,
-    UnsupportedType,
-    NotFound,
-    TypeMismatch,
-    Shape,
-    BufferTooSmall,
-    Aliasing,
-    Misaligned,
-    OutOfMemory,
-    Busy,
-    Internal,
-    UnsupportedIsa,
-    Changed,
-    /// A status that this package doesn't know.
-    Unknown,
-};
-
-/// In the order of the statuses, from 1 on.
-const errors = [_]Error{
-    error.NullArgument, error.InvalidHandle, error.InvalidArgument,    error.Io,              error.BadFormat,
-    error.Truncated,    error.Limit,         error.UnsupportedVersion, error.UnsupportedType, error.NotFound,
-    error.TypeMismatch, error.Shape,         error.BufferTooSmall,     error.Aliasing,        error.Misaligned,
-    error.OutOfMemory,  error.Busy,          error.Internal,           error.UnsupportedIsa,  error.Changed,
-};
-
-fn check(status: i32) Error!void {
-    if (status == 0) return;
-    if (status < 1 or status > errors.len) return error.Unknown;
-    return errors[@intCast(status - 1)];
-}
-
-/// The text of the last call that failed on this thread: what was wrong, where, and why. It is cut to what `buffer` holds.
-pub fn lastError(buffer: []u8) []const u8 {
-    const needed = c.gguffuse_last_error(buffer.ptr, buffer.len);
-    return buffer[0..@min(needed, buffer.len) -| 1];
-}
+pub const Error = errors.Error;
+pub const lastError = errors.lastError;
+const check = errors.check;
 
 /// The library's version, as in "0.1.0".
 pub fn version() [:0]const u8 {
@@ -75,96 +35,10 @@ pub fn isaName(index: usize) ?[:0]const u8 {
     return if (c.gguffuse_isa_name(index)) |name| std.mem.span(name) else null;
 }
 
-/// The tensor types, with ggml's numbers.
-pub const Type = enum(u32) {
-    f32 = 0,
-    f16 = 1,
-    q4_0 = 2,
-    q4_1 = 3,
-    q5_0 = 6,
-    q5_1 = 7,
-    q8_0 = 8,
-    q8_1 = 9,
-    q2_k = 10,
-    q3_k = 11,
-    q4_k = 12,
-    q5_k = 13,
-    q6_k = 14,
-    q8_k = 15,
-    iq2_xxs = 16,
-    iq2_xs = 17,
-    iq3_xxs = 18,
-    iq1_s = 19,
-    iq4_nl = 20,
-    iq3_s = 21,
-    iq2_s = 22,
-    iq4_xs = 23,
-    i8 = 24,
-    i16 = 25,
-    i32 = 26,
-    i64 = 27,
-    f64 = 28,
-    iq1_m = 29,
-    bf16 = 30,
-    tq1_0 = 34,
-    tq2_0 = 35,
-    mxfp4 = 39,
-    nvfp4 = 40,
-    q1_0 = 41,
-    q2_0 = 42,
-    _,
-
-    pub const Info = struct {
-        /// ggml's, as in "q4_k".
-        name: [:0]const u8,
-        /// The columns of a matrix are a multiple of it.
-        block_elements: u32,
-        block_bytes: u32,
-        can_matmul: bool,
-        can_quantize: bool,
-    };
-
-    /// error.UnsupportedType: ggml has no such type.
-    pub fn info(self: Type) Error!Info {
-        var out: c.TypeInfo = .{};
-        try check(c.gguffuse_type_info(@backingInt(self), &out));
-        return .{
-            .name = std.mem.span(out.name),
-            .block_elements = out.block_elements,
-            .block_bytes = out.block_bytes,
-            .can_matmul = out.can_matmul != 0,
-            .can_quantize = out.can_quantize != 0,
-        };
-    }
-
-    /// The bytes of a row of k elements. error.Shape: k is no multiple of the block.
-    pub fn rowSize(self: Type, k: u64) Error!usize {
-        var bytes: usize = 0;
-        try check(c.gguffuse_row_size(@backingInt(self), k, &bytes));
-        return bytes;
-    }
-};
-
-/// How exactly activations enter a product.
-pub const Precision = enum(u32) { exact = 0, high = 1, fast = 2 };
-
-/// The types of metadata values, with GGUF's numbers.
-pub const ValueType = enum(u32) {
-    uint8 = 0,
-    int8 = 1,
-    uint16 = 2,
-    int16 = 3,
-    uint32 = 4,
-    int32 = 5,
-    float32 = 6,
-    bool = 7,
-    string = 8,
-    array = 9,
-    uint64 = 10,
-    int64 = 11,
-    float64 = 12,
-    _,
-};
+pub const Type = types.Type;
+pub const Precision = types.Precision;
+pub const ValueType = types.ValueType;
+const valueTypeOf = types.valueTypeOf;
 
 /// A tensor of an open file. As weights it is a matrix W of `n` rows and `k` columns.
 pub const Tensor = struct {
@@ -205,6 +79,12 @@ pub const File = struct {
     pub const Options = struct {
         /// More before the data section is error.Limit; 0: 256 MiB.
         max_metadata_bytes: u64 = 0,
+        /// Reads all of it into memory: what happens to the file, or the memory that it lies in, doesn't matter afterwards.
+        copy: bool = false,
+
+        fn native(self: Options) c.OpenOptions {
+            return .{ .max_metadata_bytes = self.max_metadata_bytes, .copy = @intFromBool(self.copy) };
+        }
     };
 
     pub const Info = c.FileInfo;
@@ -212,14 +92,14 @@ pub const File = struct {
     /// Opens the file at `path` and checks all of its metadata. The tensors' bytes are mapped, not read.
     pub fn open(path: [:0]const u8, options: Options) Error!File {
         var handle: ?*c.File = null;
-        try check(c.gguffuse_file_open(path, &.{ .max_metadata_bytes = options.max_metadata_bytes }, &handle));
+        try check(c.gguffuse_file_open(path, &options.native(), &handle));
         return .{ .handle = handle.? };
     }
 
-    /// Opens a file that lies in memory, which is borrowed until it is closed: `@embedFile` will do.
+    /// Opens a file that lies in memory, which is borrowed until it is closed, unless it is copied: `@embedFile` will do.
     pub fn openMemory(data: []const u8, options: Options) Error!File {
         var handle: ?*c.File = null;
-        try check(c.gguffuse_file_open_memory(data.ptr, data.len, &.{ .max_metadata_bytes = options.max_metadata_bytes }, &handle));
+        try check(c.gguffuse_file_open_memory(data.ptr, data.len, &options.native(), &handle));
         return .{ .handle = handle.? };
     }
 
@@ -227,6 +107,13 @@ pub const File = struct {
     pub fn close(self: File) void {
         // The only error is that it is closed already, which was all that was wanted.
         _ = c.gguffuse_file_close(self.handle);
+    }
+
+    /// Whether the file on disk is still what was opened. error.Truncated: it is shorter, and reading its tensors may be a
+    /// SIGBUS. error.Changed: it was written to, or its path stands for another file or none. What was copied or opened from
+    /// memory is always well.
+    pub fn verify(self: File) Error!void {
+        return check(c.gguffuse_file_verify(self.handle));
     }
 
     pub fn info(self: File) Error!Info {
@@ -326,8 +213,7 @@ pub const Value = struct {
     }
 
     /// As T: any integer or float type, which the value must fit in exactly, bool, or []const u8 for a string; else
-    /// error.TypeMismatch. For `[]align(1) const` of a number or bool: the array as it lies in the file, without a copy, if
-    /// its elements are of that type.
+    /// error.TypeMismatch. For `[]align(1) const` of a number or bool: `elements` of that type.
     pub fn get(self: Value, comptime T: type) Error!T {
         const handle = self.file.handle;
         switch (@typeInfo(T)) {
@@ -362,10 +248,16 @@ pub const Value = struct {
         }
         const Element = @typeInfo(T).pointer.child;
         if (T != []align(1) const Element) @compileError("a value can't be had as " ++ @typeName(T));
+        return self.elements(Element);
+    }
+
+    /// The elements of an array of numbers or bools as they lie in the file, without a copy. error.TypeMismatch: they are
+    /// not of that very type. (An array of u8 can be had here alone: `get([]const u8)` is a string.)
+    pub fn elements(self: Value, comptime Element: type) Error![]align(1) const Element {
         if ((try self.array()).element_type != comptime valueTypeOf(Element)) return error.TypeMismatch;
         var data: [*]const u8 = "";
         var bytes: usize = 0;
-        try check(c.gguffuse_metadata_array_data(handle, self.entry, &self.path, self.depth, &data, &bytes));
+        try check(c.gguffuse_metadata_array_data(self.file.handle, self.entry, &self.path, self.depth, &data, &bytes));
         return @as([*]align(1) const Element, @ptrCast(data))[0 .. bytes / @sizeOf(Element)];
     }
 
@@ -386,23 +278,6 @@ pub const Value = struct {
         return out;
     }
 };
-
-fn valueTypeOf(comptime T: type) ValueType {
-    return switch (T) {
-        u8 => .uint8,
-        i8 => .int8,
-        u16 => .uint16,
-        i16 => .int16,
-        u32 => .uint32,
-        i32 => .int32,
-        u64 => .uint64,
-        i64 => .int64,
-        f32 => .float32,
-        f64 => .float64,
-        bool => .bool,
-        else => @compileError("GGUF has no arrays of " ++ @typeName(T)),
-    };
-}
 
 /// Weights in memory of yours: n rows of type.rowSize(k) bytes, at any alignment.
 pub const Weights = struct { type: Type, data: []const u8, n: usize, k: usize };
@@ -521,21 +396,13 @@ pub const Activations = struct {
     }
 };
 
+pub const Writer = @import("writer.zig").Writer;
+
 /// Makes f32 of whole blocks.
 pub fn dequantize(kind: Type, data: []const u8, out: []f32) Error!void {
     return check(c.gguffuse_dequantize(@backingInt(kind), data.ptr, data.len, out.ptr, out.len));
 }
 
-test "every status has its error, in order" {
-    for (errors, 1..) |one, status| {
-        const name = std.mem.span(c.gguffuse_status_name(@intCast(status)));
-        var letters: [64]u8 = undefined;
-        var length: usize = 0;
-        for (name) |letter| if (letter != '_') {
-            letters[length] = letter;
-            length += 1;
-        };
-        try std.testing.expect(std.ascii.eqlIgnoreCase(letters[0..length], @errorName(one)));
-    }
-    try std.testing.expectEqualStrings("UNKNOWN", std.mem.span(c.gguffuse_status_name(errors.len + 1)));
+test {
+    _ = errors; // its tests
 }

@@ -253,6 +253,133 @@ test "refusals" {
     for (y) |untouched| try expectEqual(7, untouched);
 }
 
+test "a written file" {
+    const writer = try gguffuse.Writer.init(.{ .version = 2, .alignment = 64 });
+    defer writer.deinit();
+    inline for (.{ u8, i8, u16, i16, u32, i32, u64, i64 }) |T| {
+        try writer.set(T, @typeName(T), std.math.minInt(T) + 1);
+        try writer.setArray(T, "array " ++ @typeName(T), &.{ std.math.maxInt(T), std.math.minInt(T) });
+    }
+    inline for (.{ f32, f64 }) |T| {
+        try writer.set(T, @typeName(T), -1.5);
+        try writer.setArray(T, "array " ++ @typeName(T), &.{ 0.1, 2 });
+    }
+    try writer.set(bool, "bool", true);
+    try writer.setArray(bool, "array bool", &.{ true, false });
+    try writer.setArray(f32, "array none", &.{});
+    try writer.setString("string", "caf\xe9\x00");
+    try writer.setString("string none", "");
+    try writer.setStrings(allocator, "strings", &.{ "one", "", "t\x00o", "wörld" });
+    try writer.setStrings(allocator, "strings none", &.{});
+    try writer.setArray(i16, "a", &.{ 1, 2 });
+    try writer.setStrings(allocator, "b", &.{"x"});
+    try writer.setNested("nested", &.{ "a", "b" });
+    try expectError(error.NotFound, writer.setNested("nested again", &.{"a"}));
+    try writer.set(bool, "gone", true);
+    try writer.remove("gone");
+    try expectError(error.NotFound, writer.remove("gone"));
+    try expectError(error.InvalidArgument, writer.set(bool, "", true));
+    var values: [2 * 64]i32 = undefined;
+    const blocks = integerBlocks(2, 64, &values);
+    try writer.add("w", .q8_0, &.{ 64, 2 }, &blocks);
+    try writer.add("nothing", .f32, &.{0}, &.{});
+    try expectError(error.InvalidArgument, writer.add("w", .q8_0, &.{ 64, 2 }, &blocks));
+    try expectError(error.Shape, writer.add("v", .q8_0, &.{ 64, 2 }, blocks[1..]));
+    try expectError(error.InvalidArgument, writer.add("v", .i8, &.{ 1, 1, 1, 1, 1 }, blocks[0..1]));
+
+    const buffer = try allocator.alloc(u8, @intCast(try writer.size() + 1));
+    defer allocator.free(buffer);
+    try expectError(error.BufferTooSmall, writer.writeMemory(buffer[0..100]));
+    const made = try writer.writeMemory(buffer);
+    try expectEqual(buffer.len - 1, made.len);
+    const file = try gguffuse.File.openMemory(made, .{});
+    defer file.close();
+    try expectEqual(2, (try file.info()).version);
+    try expectEqual(64, (try file.info()).alignment);
+    inline for (.{ u8, i8, u16, i16, u32, i32, u64, i64 }) |T| {
+        try expectEqual(std.math.minInt(T) + 1, try file.get(T, @typeName(T)));
+        const array = try (try file.metadata("array " ++ @typeName(T))).elements(T);
+        try expect(array.len == 2 and array[0] == std.math.maxInt(T) and array[1] == std.math.minInt(T));
+        try expectError(error.TypeMismatch, (try file.metadata("array bool")).elements(T));
+    }
+    inline for (.{ f32, f64 }) |T| {
+        try expectEqual(-1.5, try file.get(T, @typeName(T)));
+        const array = try file.get([]align(1) const T, "array " ++ @typeName(T));
+        try expect(array.len == 2 and array[0] == @as(T, 0.1) and array[1] == 2);
+    }
+    try expect(try file.get(bool, "bool"));
+    const bools = try file.get([]align(1) const bool, "array bool");
+    try expect(bools.len == 2 and bools[0] and !bools[1]);
+    try expectEqual(0, (try file.get([]align(1) const f32, "array none")).len);
+    try expectEqualStrings("caf\xe9\x00", try file.get([]const u8, "string"));
+    try expectEqualStrings("", try file.get([]const u8, "string none"));
+    const strings = try (try file.metadata("strings")).strings(allocator);
+    defer allocator.free(strings);
+    for ([_][]const u8{ "one", "", "t\x00o", "wörld" }, strings) |expected, string| try expectEqualStrings(expected, string);
+    try expectEqual(0, (try (try file.metadata("strings none")).array()).count);
+    const nested = try file.metadata("nested");
+    try expectEqual(2, (try (try nested.at(0)).elements(i16))[1]);
+    try expectEqualStrings("x", try (try (try nested.at(1)).at(0)).get([]const u8));
+    try expectError(error.NotFound, file.metadata("a"));
+    try expectError(error.NotFound, file.metadata("gone"));
+    const w = try file.tensor("w");
+    try std.testing.expectEqualSlices(u8, &blocks, w.data);
+    try expect(w.absolute_offset % 64 == 0 and w.k() == 64 and w.n() == 2);
+    try expectEqual(0, (try file.tensor("nothing")).data.len);
+
+    const copy = try gguffuse.Writer.init(.{});
+    try copy.copyMetadata(file, "string");
+    try copy.copyMetadata(file, null);
+    try expectError(error.NotFound, copy.copyMetadata(file, "nowhere"));
+    try expectEqual(try file.info(), blk: {
+        try copy.add(w.name, w.type, w.dims[0..w.n_dims], w.data);
+        try copy.add("nothing", .f32, &.{0}, &.{});
+        const bytes = try allocator.alloc(u8, @intCast(try copy.size()));
+        defer allocator.free(bytes);
+        const again = try gguffuse.File.openMemory(try copy.writeMemory(bytes), .{});
+        defer again.close();
+        try expectEqualStrings("string", try again.keyAt(0));
+        var info = try again.info();
+        try expectEqual(3, info.version); // a writer's own, and all else is the file's
+        info.version = 2;
+        break :blk info;
+    });
+    copy.deinit();
+    copy.deinit();
+    try expectError(error.InvalidHandle, copy.size());
+    try expectError(error.UnsupportedVersion, gguffuse.Writer.init(.{ .version = 7 }));
+    try expectError(error.InvalidArgument, gguffuse.Writer.init(.{ .alignment = 3 }));
+}
+
+test "copied and changed" {
+    var folder = std.testing.tmpDir(.{});
+    defer folder.cleanup();
+    var buffer: [std.Io.Dir.max_path_bytes]u8 = undefined;
+    const path = try std.fmt.bufPrintSentinel(&buffer, ".zig-cache/tmp/{s}/changing.gguf", .{&folder.sub_path}, 0);
+    const writer = try gguffuse.Writer.init(.{});
+    defer writer.deinit();
+    const weights = "\x01\x02\x03";
+    try writer.add("w", .i8, &.{3}, weights);
+    try writer.writeFile(path);
+    const copied = try gguffuse.File.open(path, .{ .copy = true });
+    defer copied.close();
+    const mapped = try gguffuse.File.open(path, .{});
+    try copied.verify();
+    try mapped.verify();
+    try writer.writeFile(path); // renamed to the path: another file
+    try expectError(error.Changed, mapped.verify());
+    try expectEqualStrings(weights, (try mapped.tensor("w")).data);
+    try copied.verify();
+    mapped.close();
+    try expectError(error.InvalidHandle, mapped.verify());
+    var memory: [raw.len]u8 = raw.*;
+    const own = try gguffuse.File.openMemory(&memory, .{ .copy = true });
+    defer own.close();
+    @memset(&memory, 0);
+    try own.verify();
+    try std.testing.expectEqualSlices(u8, raw[352..][0..9216], (try own.tensor(weights_name)).data);
+}
+
 const threads = 8;
 
 fn work(number: usize, context: gguffuse.Context, file: gguffuse.File, expected: *const [64]f32, failed: *bool) void {

@@ -61,6 +61,13 @@ class File(Mapping[str, Tensor]):
         the numpy arrays that show it."""
         self._handle = None
 
+    def verify(self) -> None:
+        """Raises where the file on disk is no longer what was opened: TruncatedError (it is shorter: reading its tensors
+        may end the process with SIGBUS), ChangedError (written to, replaced, or gone). Files that were copied or opened
+        from memory are always well."""
+        handle = self.handle
+        library.file_verify(handle.value)
+
     def __len__(self) -> int:
         return self.tensor_count
 
@@ -99,15 +106,16 @@ class File(Mapping[str, Tensor]):
 
 def open(
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes], *, context: Context | None = None,
-    max_metadata_bytes: int = 0,
+    max_metadata_bytes: int = 0, copy: bool = False,
 ) -> File:
     """Opens the GGUF file at `path` and checks all of its metadata. The tensors' bytes are mapped, not read.
 
     `context`: that of products which name none; None: one for all such files, EXACT and with all threads.
-    `max_metadata_bytes`: more before the data section raises LimitError; 0: 256 MiB.
+    `max_metadata_bytes`: more before the data section raises LimitError; 0: 256 MiB. `copy`: the whole file is read into
+    memory, and what happens to it on disk afterwards doesn't matter.
     """
     name = c_string(os.fsencode(path), "path")
-    options, handle = sized(OpenOptions, max_metadata_bytes=max_metadata_bytes), c_void_p()
+    options, handle = sized(OpenOptions, max_metadata_bytes=max_metadata_bytes, copy=bool(copy)), c_void_p()
     try:
         library.file_open(name, byref(options), byref(handle))
     except IoError as error:
@@ -117,10 +125,12 @@ def open(
     return File(Handle(handle, "file_close"), context)
 
 
-def open_memory(data: Any, *, context: Context | None = None, max_metadata_bytes: int = 0) -> File:
+def open_memory(
+    data: Any, *, context: Context | None = None, max_metadata_bytes: int = 0, copy: bool = False
+) -> File:
     """Opens a GGUF file that lies in memory: bytes, a mmap, an array, anything that has a buffer. It isn't copied, and must
-    stay unchanged; the file keeps it for as long as it is needed."""
+    stay unchanged; the file keeps it for as long as it is needed. With `copy` it is copied, and not needed afterwards."""
     memory = np.frombuffer(data, np.uint8)
-    options, handle = sized(OpenOptions, max_metadata_bytes=max_metadata_bytes), c_void_p()
+    options, handle = sized(OpenOptions, max_metadata_bytes=max_metadata_bytes, copy=bool(copy)), c_void_p()
     library.file_open_memory(_arrays.address(memory), memory.size, byref(options), byref(handle))
-    return File(Handle(handle, "file_close", memory), context)
+    return File(Handle(handle, "file_close", None if copy else memory), context)

@@ -20,7 +20,9 @@ Struct = TypeVar("Struct", bound=ctypes.Structure)
 
 
 class OpenOptions(ctypes.Structure):
-    _fields_ = [("struct_size", c_size_t), ("max_metadata_bytes", c_uint64)]
+    _fields_ = [
+        ("struct_size", c_size_t), ("max_metadata_bytes", c_uint64), ("copy", c_uint32), ("reserved", c_uint32),
+    ]
 
 
 class FileInfo(ctypes.Structure):
@@ -65,6 +67,7 @@ KEY = [c_void_p, c_char_p]
 FALLIBLE: dict[str, list[Any]] = {
     "file_open": [c_char_p, POINTER(OpenOptions), POINTER(c_void_p)],
     "file_open_memory": [c_void_p, c_size_t, POINTER(OpenOptions), POINTER(c_void_p)],
+    "file_verify": [c_void_p],
     "file_info": [c_void_p, POINTER(FileInfo)],
     "tensor_find": [c_void_p, c_char_p, POINTER(c_uint64)],
     "tensor_info": [c_void_p, c_uint64, POINTER(TensorInfo)],
