@@ -1,5 +1,6 @@
-//! Decode (m = 1, EXACT) with every type that can be multiplied by, one thread, 1024 x 2048 weights from cache: weights
-//! ("elements") per second, at every SIMD level of this machine. docs/types.md has the table.
+//! Decode (m = 1, EXACT) with every type that can be multiplied by, one thread, rows of 2048 weights, as many as are
+//! 512 KiB, so that all types come from the same cache: weights ("elements") per second, at every SIMD level of this machine.
+//! docs/types.md has the table.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gguffuse::blocks::{self, TensorType};
@@ -8,7 +9,7 @@ use gguffuse::matmul::{Context, ContextOptions, Weights};
 use std::time::Duration;
 
 const K: usize = 2048;
-const N: usize = 1024;
+const BYTES: usize = 512 << 10;
 
 /// xorshift.
 fn next(state: &mut u64) -> u64 {
@@ -21,7 +22,8 @@ fn next(state: &mut u64) -> u64 {
 /// Blocks of random bits with weights that are finite and not huge: not every type has a quantiser.
 fn random_blocks(tensor_type: TensorType) -> Vec<u8> {
     let mut state = 1;
-    let mut data = vec![0; N * tensor_type.row_size(K as u64).unwrap() as usize];
+    let row_bytes = tensor_type.row_size(K as u64).unwrap() as usize;
+    let mut data = vec![0; BYTES / row_bytes * row_bytes];
     let mut values = vec![0.0; tensor_type.block_elements()];
     for block in data.chunks_exact_mut(tensor_type.block_bytes()) {
         loop {
@@ -38,18 +40,19 @@ fn random_blocks(tensor_type: TensorType) -> Vec<u8> {
 fn types(criterion: &mut Criterion) {
     let mut state = 2;
     let x: Vec<f32> = (0..K).map(|_| (next(&mut state) >> 40) as f32 / (1 << 24) as f32 - 0.5).collect();
-    let mut y = vec![0.0; N];
     for level in Level::available().iter().filter(|level| **level != Level::Scalar) {
         let mut group = criterion.benchmark_group(format!("types/{}", level.name()));
         group.sample_size(20);
         group.warm_up_time(Duration::from_millis(50));
         group.measurement_time(Duration::from_millis(200));
-        group.throughput(Throughput::Elements((N * K) as u64));
         let options = ContextOptions { threads: 1, max_isa: Some(level.name()), ..ContextOptions::default() };
         let context = Context::new(&options).unwrap();
         for tensor_type in TensorType::ALL.iter().copied().filter(|tensor_type| tensor_type.can_matmul()) {
             let data = random_blocks(tensor_type);
-            let w = Weights { tensor_type, n: N, k: K, data: &data };
+            let n = data.len() / tensor_type.row_size(K as u64).unwrap() as usize;
+            let w = Weights { tensor_type, n, k: K, data: &data };
+            let mut y = vec![0.0; n];
+            group.throughput(Throughput::Elements((n * K) as u64));
             group.bench_function(BenchmarkId::from_parameter(tensor_type.name()), |bencher| {
                 bencher.iter(|| context.matmul(&w, &x, 0, 1, &mut y, 0).unwrap());
             });

@@ -131,18 +131,20 @@ fn group(run: &Run, job: &str, here: impl Fn(&Record) -> bool, value: impl Fn(&R
 }
 
 fn decode(run: &Run) -> Bars {
+    let threads = most_threads(run);
     let mut groups = Vec::new();
-    for read in run.records.iter().filter(|record| record.job.starts_with("dram") && record.who == Who::Read) {
+    let reads = run.records.iter().filter(|record| record.job.starts_with("dram") && record.who == Who::Read);
+    for read in reads.filter(|read| read.threads == threads) {
         let best = run.best_level();
         let here = |r: &Record| {
             let level = r.who != Who::Ours || r.level == best;
             level && r.tensor_type == read.tensor_type && r.threads == read.threads
         };
         let bars = group(run, &read.job, here, |r| read.times.median / r.times.median);
-        groups.push((format!("{}, {} thr", read.tensor_type, read.threads), bars));
+        groups.push((read.tensor_type.clone(), bars));
     }
     Bars {
-        title: "Decode, weights from DRAM: part of the read stream's speed".to_string(),
+        title: format!("Decode, weights from DRAM, {threads} threads: part of the read stream's speed"),
         x: "bytes of weights per second / read stream of the same run".to_string(),
         series: names()[..5].to_vec(),
         groups,
