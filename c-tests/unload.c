@@ -3,14 +3,12 @@
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
-#include <dirent.h>
+#include "threads_alive.h"
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
@@ -52,18 +50,6 @@ static int load(const char *path, loaded *l) {
     CHECK(find(l->library, "gguffuse_context_free", &l->context_free));
     CHECK(find(l->library, "gguffuse_matmul", &l->matmul));
     return 0;
-}
-
-static int threads(void) {
-    DIR *open = opendir("/proc/self/task");
-    int count = -2; /* "." and ".." */
-    while (open && readdir(open)) {
-        count++;
-    }
-    if (open) {
-        closedir(open);
-    }
-    return count;
 }
 
 /* F32 weights of small integers: the product is exact in any order. */
@@ -122,7 +108,7 @@ int main(int argc, char **argv) {
         if (multiply(&l, context)) {
             return 1;
         }
-        seen += threads() > 1;
+        seen += threads_alive() > 1;
         if (round % 3 == 0) { /* its threads end while the library is closed */
             CHECK(l.context_free(context) == 0);
             context = NULL;
@@ -138,10 +124,7 @@ int main(int argc, char **argv) {
     for (i = 0; i < 2; i++) {
         CHECK(l.context_free(kept[i]) == 0);
     }
-    for (i = 0; i < 25000 && threads() > 1; i++) {
-        nanosleep(&pause, NULL);
-    }
-    CHECK(threads() == 1 && seen > 0);
+    CHECK(wait_for_one_thread() == 1 && seen > 0);
     CHECK(dlclose(l.library) == 0);
     printf("unload: %ld times, workers alive in %ld, none left at the end\n", rounds, seen);
     return 0;
