@@ -3,6 +3,7 @@
 
 use libfuzzer_sys as _;
 
+#[allow(dead_code)] // what the tests expect of each
 #[path = "../../tests/corpus/cases/mod.rs"]
 mod cases;
 #[path = "../../tests/gguf/raw.rs"]
