@@ -9,6 +9,8 @@ seconds=${1:?usage: scripts/check_fuzz.sh SECONDS}
 logs=$(realpath -m "${CARGO_TARGET_DIR:-target}")/fuzz/logs
 mkdir -p "$logs"
 
+# Little optimised: building takes longer than fuzzing.
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=1
 # Without sanitizer for the kernels, whose operands lie between unmapped pages; with it where C buffers are at stake.
 targets=(parser calls kernels)
 declare -A sanitizers=([parser]=none [calls]=address [kernels]=none) running
