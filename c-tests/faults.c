@@ -4,14 +4,13 @@
  * description names, or succeeds with the same results; it leaves no memory, mapping, descriptor or file behind; the same
  * scenario then works. An abort would be a signal of that process. */
 #include "faults.h"
-#include "thread_count.h"
+#include "threads_alive.h"
 
 #ifdef FAULTS
 #include <dirent.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { N = 200, K = 512, M = 40, BLOCKS = N * K / Q4K_ELEMENTS, WRITTEN = 8192 };
@@ -244,15 +243,9 @@ typedef struct balance {
     int files, threads, entries;
 } balance;
 
-/* Workers end after their context is freed: this waits for them. */
 static balance now(void) {
-    struct timespec pause = {0, 200000};
     balance b;
-    int i;
-    for (i = 0; i < 25000 && thread_count() > 1; i++) {
-        nanosleep(&pause, NULL);
-    }
-    b.threads = thread_count();
+    b.threads = wait_for_one_thread();
     b.files = entries_of("/proc/self/fd");
     b.entries = entries_of(work_directory);
     b.allocations = __atomic_load_n(&live_allocations, __ATOMIC_SEQ_CST);

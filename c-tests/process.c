@@ -1,7 +1,7 @@
 /* The library in the life of a process: opening and closing for days; exit() while threads are in calls. Arguments: a
  * directory for temporary files, how many files are opened, how many processes exit. Figures at the end. */
 #include "common.h"
-#include "thread_count.h"
+#include "threads_alive.h"
 #include <dirent.h>
 #include <pthread.h>
 #include <sys/wait.h>
@@ -40,9 +40,7 @@ typedef struct usage {
 } usage;
 
 static usage now(void) {
-    struct timespec pause = {0, 1000000};
     usage u;
-    int i;
     FILE *statm = fopen("/proc/self/statm", "r");
     memset(&u, 0, sizeof u);
     if (!statm || fscanf(statm, "%*d %ld", &u.resident_kib) != 1) {
@@ -51,11 +49,8 @@ static usage now(void) {
     }
     fclose(statm);
     u.resident_kib *= sysconf(_SC_PAGESIZE) / 1024;
-    for (i = 0; i < 5000 && thread_count() > 1; i++) { /* workers of freed contexts end */
-        nanosleep(&pause, NULL);
-    }
+    u.threads = wait_for_one_thread();
     u.files = entries_of("/proc/self/fd");
-    u.threads = thread_count();
     return u;
 }
 

@@ -3,14 +3,12 @@
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
-#include "thread_count.h"
+#include "threads_alive.h"
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
@@ -110,7 +108,7 @@ int main(int argc, char **argv) {
         if (multiply(&l, context)) {
             return 1;
         }
-        seen += thread_count() > 1;
+        seen += threads_alive() > 1;
         if (round % 3 == 0) { /* its threads end while the library is closed */
             CHECK(l.context_free(context) == 0);
             context = NULL;
@@ -126,10 +124,7 @@ int main(int argc, char **argv) {
     for (i = 0; i < 2; i++) {
         CHECK(l.context_free(kept[i]) == 0);
     }
-    for (i = 0; i < 25000 && thread_count() > 1; i++) {
-        nanosleep(&pause, NULL);
-    }
-    CHECK(thread_count() == 1 && seen > 0);
+    CHECK(wait_for_one_thread() == 1 && seen > 0);
     CHECK(dlclose(l.library) == 0);
     printf("unload: %ld times, workers alive in %ld, none left at the end\n", rounds, seen);
     return 0;

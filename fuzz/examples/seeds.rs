@@ -1,6 +1,9 @@
 //! Writes the files that fuzzing begins with into a directory: those of the tests' corpus that are small, and the valid
-//! seeds of its single faults.
+//! seeds of its single faults. Compiled with the coverage of the fuzz targets, whose runtime it has to be linked with.
 
+use libfuzzer_sys as _;
+
+#[allow(dead_code)] // what the tests expect of each
 #[path = "../../tests/corpus/cases/mod.rs"]
 mod cases;
 #[path = "../../tests/gguf/raw.rs"]

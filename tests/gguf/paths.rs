@@ -187,5 +187,7 @@ fn a_file_that_changes_while_it_is_opened() {
         }
         running.store(false, std::sync::atomic::Ordering::Relaxed);
     });
-    assert!(!outcomes.contains(&0), "{outcomes:?}");
+    let [opened, refused] = outcomes;
+    println!("opened while it is rewritten: {opened} times a file that stays as it is, {refused} times an error");
+    assert!(opened > 0 && refused > 0);
 }

@@ -99,10 +99,14 @@ static inline buffer filled(input *in, size_t size) {
     uint8_t last = 1;
     made.size = size;
     made.data = (uint8_t *)exactly(size);
-    for (i = 0; i < size; i++) {
-        /* The program's bytes as far as they go, at most 64: the rest is for its other instructions. */
+    /* The program's bytes as far as they go, at most 64: the rest is for its other instructions. */
+    for (i = 0; i < size && i < 64 + 256; i++) {
         last = i < 64 && in->left ? byte_of(in) : (uint8_t)(last * 7 + 13);
         made.data[i] = last;
+    }
+    /* From here on it repeats. */
+    for (; i < size; i += 256) {
+        memcpy(made.data + i, made.data + i - 256, size - i < 256 ? size - i : 256);
     }
     return made;
 }
