@@ -44,12 +44,12 @@ impl Library {
     }
 }
 
+/// llama.h's function of that name, inside of `unsafe`.
 macro_rules! function {
     ($library:expr, $name:ident: fn($($argument:ty),*) $(-> $result:ty)?) => {{
         let address = $library.find(stringify!($name));
         assert!(!address.is_null(), "no {}", stringify!($name));
-        // SAFETY: llama.h's function of that name.
-        unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($argument),*) $(-> $result)?>(address) }
+        std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($argument),*) $(-> $result)?>(address)
     }};
 }
 

@@ -80,7 +80,7 @@ fn as_f32(source: &str, path: &str) -> gguffuse::Result<()> {
         .tensors()
         .map(|tensor| {
             move |out: &mut dyn FnMut(&[u8]) -> gguffuse::Result<()>| {
-                let mut values = vec![0f32; tensor.n_elements as usize];
+                let mut values = vec![0f32; tensor.dims.iter().product::<u64>() as usize];
                 dequantize(tensor.tensor_type, tensor.data, &mut values)?;
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
                 out(&bytes)

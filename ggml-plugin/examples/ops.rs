@@ -203,9 +203,8 @@ fn error(values: &[f32], exact: &[f64]) -> f64 {
 
 fn cases(highest: u32) -> Vec<Case> {
     let types = TensorType::ALL.iter().copied();
-    let types = types.filter(|tensor_type| {
-        tensor_type.can_matmul() && tensor_type.can_quantize() && tensor_type.id() <= highest
-    });
+    let types = types
+        .filter(|tensor_type| tensor_type.can_matmul() && tensor_type.can_quantize() && tensor_type.id() <= highest);
     let mut cases = Vec::new();
     for tensor_type in types {
         let case = |n, m, matrices, repeats, experts| Case { tensor_type, k: 768, n, m, matrices, repeats, experts };

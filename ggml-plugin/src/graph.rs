@@ -255,7 +255,7 @@ impl Plan {
     }
 
     /// The packing for these rows, and whether it has to be made.
-    fn slot_for(&mut self, x: RowsAt, ids: *const Tensor, m: usize, k: usize, precision: Precision) -> (usize, bool) {
+    fn slot_for(&mut self, x: RowsAt, ids: Option<Ids>, m: usize, k: usize, precision: Precision) -> (usize, bool) {
         let used = &mut self.slots[..self.used_slots];
         let same = |slot: &Slot| (slot.m, slot.k, slot.precision) == (m, k, precision);
         let holds = Some((x, ids));
