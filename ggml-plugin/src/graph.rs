@@ -49,6 +49,16 @@ fn precision_for(tensor_type: TensorType) -> Precision {
     Settings::get().precision.unwrap_or(cheapest)
 }
 
+/// Whether the engine's own decode is faster than gguffuse's, at the precision that `precision_for` takes by itself. Measured
+/// against ggml 0.25.1 (scripts/measure_plugin.py; AMD EPYC (Zen 5), 2026-11-22): 16-bit activations cost where codes are
+/// looked up in a table and where ggml has a repacked format, and a row's last columns, short of 256, cost as much as 256.
+fn engine_decodes_faster(tensor_type: TensorType, k: usize, m: usize) -> bool {
+    /// From here on weights are unpacked for several activation rows at once.
+    const MANY: usize = 4;
+    let slow = matches!(tensor_type, TensorType::Q4_0 | TensorType::IQ4_NL) || !k.is_multiple_of(256);
+    m < MANY && slow && Settings::get().precision.is_none()
+}
+
 /// Weights of one or several products: `[ne3][ne2][n][k]`; for experts, `[1][experts][n][k]`.
 pub struct Matrices {
     pub tensor_type: TensorType,
@@ -223,7 +233,8 @@ impl Plan {
             _ => None,
         };
         let rows = if experts { ids.is_some() } else { product_fits(&w, &x, &result) };
-        if !columns || !apart || !rows || product_hint(y) != 0 {
+        let tokens = if experts { x.ne[1] } else { x.ne[0] };
+        if !columns || !apart || !rows || product_hint(y) != 0 || engine_decodes_faster(w.tensor_type, w.k, tokens) {
             return;
         }
         let precision = precision_for(w.tensor_type);

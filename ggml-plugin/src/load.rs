@@ -214,3 +214,32 @@ unsafe fn try_out(engine: &Engine) -> Result<(), &'static str> {
     }
     Ok(())
 }
+
+/// Preloaded into an engine that never asks for plugins, as those with the CPU backend built in do not: asks it to load this
+/// file, before it begins.
+mod preload {
+    use crate::host::{file_of, symbol};
+    use std::ffi::{c_char, c_void};
+
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static AT_LOAD: extern "C" fn() = at_load;
+
+    extern "C" fn at_load() {
+        let _ = std::panic::catch_unwind(|| {
+            let own = file_of(at_load as *const c_void)?;
+            let preloaded = std::env::var_os("LD_PRELOAD")?;
+            let preloaded = preloaded.to_str()?.split([':', ' ']).any(|path| path == own.to_str().unwrap_or_default());
+            let load = symbol(libc::RTLD_DEFAULT, "ggml_backend_load\0");
+            if preloaded && !load.is_null() {
+                // SAFETY: ggml's function of that name, and a C string.
+                unsafe {
+                    std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*const c_char) -> *mut c_void>(load)(
+                        own.as_ptr(),
+                    )
+                };
+            }
+            Some(())
+        });
+    }
+}
