@@ -13,7 +13,7 @@ model=$(realpath "$1")
 cd "$root"
 target=${CARGO_TARGET_DIR:-target}
 work=${2:-$target/check_plugin}
-mkdir -p "$work"
+mkdir -p "$work" "$target"
 work=$(cd "$work" && pwd -P) target=$(cd "$target" && pwd -P)
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 # The shell's settings are not the tests'.
