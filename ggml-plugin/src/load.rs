@@ -207,6 +207,11 @@ unsafe fn try_out(engine: &Engine) -> Result<(), &'static str> {
         let product = check::product(host, backend);
         let ours = called(&calls.graph_compute) && statistics::PRODUCTS.load(Ordering::Relaxed) == before + 1;
         (host.ggml_backend_free)(backend);
+        if ours {
+            // Not the engine's.
+            statistics::GRAPHS.fetch_sub(1, Ordering::Relaxed);
+            statistics::PRODUCTS.fetch_sub(1, Ordering::Relaxed);
+        }
         product?;
         if !ours || !called(&calls.free) {
             return Err("backends are laid out otherwise");
