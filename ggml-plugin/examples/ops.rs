@@ -53,6 +53,8 @@ functions! {
     ggml_backend_dev_by_type: fn(c_int) -> Pointer;
     ggml_backend_dev_init: fn(Pointer, *const c_char) -> Pointer;
     ggml_backend_free: fn(Pointer);
+    ggml_backend_dev_backend_reg: fn(Pointer) -> Pointer;
+    ggml_backend_reg_get_proc_address: fn(Pointer, *const c_char) -> Pointer;
     ggml_backend_graph_compute: fn(Pointer, Pointer) -> c_int;
     ggml_init: fn(InitParams) -> Pointer;
     ggml_free: fn(Pointer);
@@ -265,7 +267,13 @@ fn main() {
                     (ggml.ggml_backend_load)(plugin.as_ptr());
                 }
             }
-            (ggml.ggml_backend_dev_init)((ggml.ggml_backend_dev_by_type)(0), null())
+            let device = (ggml.ggml_backend_dev_by_type)(0);
+            let backend = (ggml.ggml_backend_dev_init)(device, null());
+            let registration = (ggml.ggml_backend_dev_backend_reg)(device);
+            let name = c"ggml_backend_set_n_threads".as_ptr();
+            let set_threads = (ggml.ggml_backend_reg_get_proc_address)(registration, name);
+            std::mem::transmute::<Pointer, unsafe extern "C" fn(Pointer, c_int)>(set_threads)(backend, 2);
+            backend
         };
         let operands: Vec<Operands> = cases.iter().map(operands).collect();
         let all = |backend| -> Vec<Vec<f32>> {
