@@ -133,7 +133,7 @@ fn main() {
         // SAFETY: a C string of the library's.
         let text = unsafe { std::ffi::CStr::from_ptr(text) }.to_string_lossy();
         let verbose = std::env::var_os("DRIVE_VERBOSE").is_some();
-        if verbose || (level >= 3 && level < 5) || text.starts_with("gguffuse") {
+        if verbose || (3..5).contains(&level) || text.starts_with("gguffuse") {
             eprint!("{text}");
         }
     }

@@ -146,7 +146,7 @@ pub unsafe fn product(host: &Host, backend: *mut Backend) -> Result<(), &'static
             let terms = (0..K).map(|column| i32::from(code(n, column)) * activation(row, column));
             let (exact, all) = terms.fold((0, 0), |(sum, all), term| (sum + term, all + term.abs()));
             // Few roundings of an f32 each, of sums no larger than that of all magnitudes.
-            if !((*result - exact as f32).abs() <= all as f32 * 8.0 * f32::EPSILON) {
+            if result.is_nan() || (*result - exact as f32).abs() > all as f32 * 8.0 * f32::EPSILON {
                 return Err("a product comes out wrong");
             }
         }

@@ -7,6 +7,7 @@ macro_rules! functions {
     ($($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)+) => {
         /// Public functions of ggml.
         #[allow(clippy::type_complexity)]
+        #[derive(Clone, Copy)]
         pub struct Host {
             $(pub $name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)+
             log: Option<unsafe extern "C" fn(c_int, *const c_char, ...)>,

@@ -68,11 +68,8 @@ fn load(caller: *const c_void) -> *mut Registration {
         return null_mut();
     };
     // SAFETY: live objects of the engine's.
-    match unsafe { hook_engine(host, registration, device, settings) } {
-        Ok(()) => {}
-        Err((host, why)) => {
-            host.say(Importance::Warning, &format!("stands aside: {why}; the engine works as without it"))
-        }
+    if let Err(why) = unsafe { hook_engine(&host, registration, device, settings) } {
+        host.say(Importance::Warning, &format!("stands aside: {why}; the engine works as without it"));
     }
     registration
 }
@@ -91,18 +88,18 @@ fn cpu_of(host: &Host) -> Option<(*mut Registration, *mut Device)> {
     }
 }
 
-/// Hooks the engine, or gives its functions back with a reason.
+/// Hooks the engine, or says why not.
 ///
 /// # Safety
 /// The engine's CPU registration and device.
 unsafe fn hook_engine(
-    host: Host,
+    host: &Host,
     registration: *mut Registration,
     device: *mut Device,
     settings: &Settings,
-) -> Result<(), (Host, String)> {
+) -> Result<(), String> {
     macro_rules! refuse {
-        ($($why:tt)+) => { return Err((host, format!($($why)+))) };
+        ($($why:tt)+) => { return Err(format!($($why)+)) };
     }
     // SAFETY: the caller's promise.
     unsafe {
@@ -129,11 +126,11 @@ unsafe fn hook_engine(
         else {
             refuse!("the engine's CPU device has no functions");
         };
-        if let Err(why) = check::tensors(&host) {
+        if let Err(why) = check::tensors(host) {
             refuse!("{why}");
         }
-        let Some(operations) = Operations::of(&host) else { refuse!("the engine has no custom operations") };
-        if let Err(why) = check::custom_nodes(&host, operations.custom) {
+        let Some(operations) = Operations::of(host) else { refuse!("the engine has no custom operations") };
+        if let Err(why) = check::custom_nodes(host, operations.custom) {
             refuse!("{why}");
         }
         let contexts = match Contexts::new() {
@@ -146,7 +143,7 @@ unsafe fn hook_engine(
         }
         let (calls, off, extra) = (Calls::default(), AtomicBool::new(false), Default::default());
         let engine: &'static Engine = Box::leak(Box::new(Engine {
-            host,
+            host: *host,
             operations,
             contexts,
             device,
@@ -165,8 +162,7 @@ unsafe fn hook_engine(
             (*registration).get_proc_address = Some(get_proc_address);
             engine.off.store(true, Ordering::Relaxed);
             // The engine stays known, for backends that are hooked already.
-            engine.host.say(Importance::Warning, &format!("stands aside: {why}; the engine works as without it"));
-            return Ok(());
+            return Err(why.to_owned());
         }
         if settings.statistics {
             statistics::say_at_exit();
