@@ -196,7 +196,7 @@ def versions():
     ]]
     newest = bins / "libggml.v0.5.0.so"
     for path in [*libraries, newest]:
-        for precision in ["auto", "high"]:
+        for precision in ["high", "auto"] if path == newest else ["high"]:
             text, _ = run(programs / "ops", plugin, 39, path, GGUFFUSE_PRECISION=precision)
             last = text.strip().splitlines()[-1]
             products, of, shared, worst = map(float, re.search(r"products=(\d+) of=(\d+) shared=(\d+) worst=(.*)", last).groups())

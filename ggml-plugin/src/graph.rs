@@ -220,8 +220,9 @@ impl Plan {
     /// # Safety
     /// A node of the graph.
     unsafe fn consider(&mut self, host: &Host, contexts: &Contexts, node: *mut Tensor, experts: bool) {
-        // SAFETY: the caller's promise: a product has its sources.
-        let (y, a, b) = unsafe { (&*node, &*(*node).src[0], &*(*node).src[1]) };
+        // SAFETY: the caller's promise; sources are tensors of the graph's.
+        let (y, a, b) = unsafe { (&*node, (*node).src[0].as_ref(), (*node).src[1].as_ref()) };
+        let (Some(a), Some(b)) = (a, b) else { return };
         let Some(w) = matrices(host, a) else { return };
         let (Some(x), Some(result)) = (rows_of(b), rows_of(y)) else { return };
         let columns = b.ne[0] as usize == w.k && y.ne[0] as usize == w.n;
