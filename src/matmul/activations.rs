@@ -30,7 +30,9 @@ pub(super) struct Packed {
     pub(super) x: *mut u8,
     pub(super) row_bytes: usize,
     /// A copy of the plain rows, contiguous, where one was asked for.
-    copy: Option<*mut f32>,
+    pub(super) copy: Option<*mut f32>,
+    /// Where each of the plain rows lies, if not in the operands.
+    pub(super) sources: Option<*const *const f32>,
     /// One flag per row.
     pub(super) finite: *mut bool,
     pub(super) all_finite: bool,
@@ -40,7 +42,7 @@ pub(super) struct Packed {
 unsafe impl Sync for Packed {}
 
 impl Packed {
-    fn row_bytes(precision: Precision, k: usize) -> usize {
+    pub(super) fn row_bytes(precision: Precision, k: usize) -> usize {
         k.div_ceil(CHUNK) * activations::chunk_bytes(precision.planes())
     }
 
@@ -56,7 +58,8 @@ impl Packed {
         let row_bytes = Packed::row_bytes(precision, k);
         let copy = memory.as_ptr().wrapping_add(m * row_bytes).cast::<f32>();
         let flags = if copied { copy.wrapping_add(m * k) } else { copy };
-        Packed { x: memory.as_ptr(), row_bytes, copy: copied.then_some(copy), finite: flags.cast(), all_finite: true }
+        let copy = copied.then_some(copy);
+        Packed { x: memory.as_ptr(), row_bytes, copy, sources: None, finite: flags.cast(), all_finite: true }
     }
 }
 

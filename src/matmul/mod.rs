@@ -3,6 +3,7 @@
 
 mod activations;
 mod cpus;
+mod hosted;
 mod operands;
 mod pool;
 mod product;
@@ -15,6 +16,7 @@ mod weights;
 pub(crate) use pool::is_worker;
 
 pub use activations::Activations;
+pub use hosted::RowActivations;
 pub use operands::{RawMatrix, RawMatrixMut, Weights};
 
 use crate::error::Result;

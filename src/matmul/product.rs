@@ -275,8 +275,8 @@ impl Product<'_> {
                     for m in (0..o.m).filter(|m| unsafe { !*packed.finite.add(*m) }) {
                         // SAFETY: rows of the operands, which lie in their buffers.
                         unsafe {
-                            let x = o.x.add(m * o.x_stride + index * COLUMNS);
-                            let x = std::slice::from_raw_parts(x, weights.len());
+                            let x = packed.sources.map_or_else(|| o.x.add(m * o.x_stride), |sources| *sources.add(m));
+                            let x = std::slice::from_raw_parts(x.add(index * COLUMNS), weights.len());
                             let y = o.y.add(m * o.y_stride + row);
                             let before = if index == 0 { 0.0 } else { *y };
                             *y = x.iter().zip(&*weights).fold(before, |sum, (x, w)| sum + x * w);

@@ -3,6 +3,7 @@
 
 mod activations;
 mod bounds;
+mod hosted;
 mod refusals;
 mod splits;
 mod state;
