@@ -72,19 +72,7 @@ impl<'a> Operands<'a> {
         x: RawMatrix,
         y: RawMatrixMut,
     ) -> Result<Operands<'a>> {
-        let operands = Operands::check_packed(weights, rows, m, y)?;
-        let x_stride = check_matrix("x", m, weights.k, x.stride, x.length)?;
-        if !x.data.is_aligned() {
-            return Err(Error::Misaligned("x"));
-        }
-        if m != 0 && weights.n != 0 {
-            let y_bytes = extent(m, weights.n, operands.y_stride) * size_of::<f32>();
-            let x_bytes = extent(m, weights.k, x_stride) * size_of::<f32>();
-            if overlap(y.data.cast(), y_bytes, x.data.cast(), x_bytes) {
-                return Err(Error::Aliasing("y overlaps x"));
-            }
-        }
-        Ok(Operands { x: x.data, x_stride, ..operands })
+        Operands::of(weights, rows, m, Some(x), y)
     }
 
     /// As [`Operands::check`], without activations: `x` is NULL.
@@ -92,6 +80,16 @@ impl<'a> Operands<'a> {
         weights: &Weights<'a>,
         rows: Range<usize>,
         m: usize,
+        y: RawMatrixMut,
+    ) -> Result<Operands<'a>> {
+        Operands::of(weights, rows, m, None, y)
+    }
+
+    fn of(
+        weights: &Weights<'a>,
+        rows: Range<usize>,
+        m: usize,
+        x: Option<RawMatrix>,
         y: RawMatrixMut,
     ) -> Result<Operands<'a>> {
         let &Weights { tensor_type, n, k, data } = weights;
@@ -112,17 +110,28 @@ impl<'a> Operands<'a> {
             let has = data.len();
             return Err(error!(BufferTooSmall, "the weights have {has} bytes, n = {n} and k = {k} need {w_bytes}"));
         };
+        let x_stride = match &x {
+            Some(x) => check_matrix("x", m, k, x.stride, x.length)?,
+            None => k,
+        };
         let y_stride = check_matrix("y", m, n, y.stride, y.length)?;
+        let x = x.map_or(null(), |x| x.data);
+        if !x.is_aligned() {
+            return Err(Error::Misaligned("x"));
+        }
         if !y.data.is_aligned() {
             return Err(Error::Misaligned("y"));
         }
         if m != 0 && n != 0 {
             let y_bytes = extent(m, n, y_stride) * size_of::<f32>();
+            if !x.is_null() && overlap(y.data.cast(), y_bytes, x.cast(), extent(m, k, x_stride) * size_of::<f32>()) {
+                return Err(Error::Aliasing("y overlaps x"));
+            }
             if overlap(y.data.cast(), y_bytes, w.as_ptr(), w.len()) {
                 return Err(Error::Aliasing("y overlaps the weights"));
             }
         }
-        Ok(Operands { tensor_type, w, row_bytes, rows, k, m, x: null(), x_stride: k, y: y.data, y_stride })
+        Ok(Operands { tensor_type, w, row_bytes, rows, k, m, x, x_stride, y: y.data, y_stride })
     }
 }
 
