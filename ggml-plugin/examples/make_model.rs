@@ -12,21 +12,14 @@ use std::collections::HashMap;
 const VOCABULARY: usize = 32000;
 const HEAD: usize = 64;
 
-/// The same numbers on every run (xorshift).
-struct Random(u64);
+#[path = "random/mod.rs"]
+mod random;
 
-impl Random {
-    fn next(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    }
+use random::Random;
 
-    /// Nearly normal.
-    fn normal(&mut self) -> f32 {
-        (0..4).map(|_| self.next()).sum::<f32>() * 0.866
-    }
+/// Nearly normal.
+fn normal(random: &mut Random) -> f32 {
+    (0..4).map(|_| random.next()).sum::<f32>() * 0.866
 }
 
 fn blocks(random: &mut Random, tensor_type: TensorType, n: usize, k: usize) -> Vec<u8> {
@@ -35,7 +28,7 @@ fn blocks(random: &mut Random, tensor_type: TensorType, n: usize, k: usize) -> V
     let row_bytes = tensor_type.row_size(k as u64).expect("k is a multiple of the block") as usize;
     let rows = n.min(DIFFERENT);
     let scale = 1.0 / (k as f32).sqrt();
-    let values: Vec<f32> = (0..rows * k).map(|_| random.normal() * scale).collect();
+    let values: Vec<f32> = (0..rows * k).map(|_| normal(random) * scale).collect();
     let mut some = vec![0; rows * row_bytes];
     quantize(tensor_type, &values, rows, k, None, &mut some).expect("the type has a quantiser");
     let mut all = Vec::with_capacity(n * row_bytes);
@@ -114,7 +107,7 @@ fn main() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut made: HashMap<(TensorType, usize, usize), Vec<u8>> = HashMap::new();
     let ones: Vec<u8> = [1f32; 1].repeat(width).iter().flat_map(|one| one.to_le_bytes()).collect();
-    let gate: Vec<u8> = (0..experts * width).flat_map(|_| random.normal().to_le_bytes()).collect();
+    let gate: Vec<u8> = (0..experts * width).flat_map(|_| normal(&mut random).to_le_bytes()).collect();
     let mut tensors: Vec<(String, TensorType, Vec<u64>)> = Vec::new();
     let mut add = |name: String, tensor_type: TensorType, dims: &[usize]| {
         let (k, n) = (dims[0], dims[1..].iter().product());

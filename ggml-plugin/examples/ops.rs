@@ -68,21 +68,15 @@ functions! {
     ggml_version: fn() -> *const c_char;
 }
 
-struct Random(u64);
+#[path = "random/mod.rs"]
+mod random;
 
-impl Random {
-    fn next(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    }
+use random::Random;
 
-    /// Nearly normal, and now and then far out, as activations are.
-    fn activation(&mut self) -> f32 {
-        let value = (0..4).map(|_| self.next()).sum::<f32>();
-        if self.next() > 0.99 { value * 10.0 } else { value }
-    }
+/// Nearly normal, and now and then far out, as activations are.
+fn activation(random: &mut Random) -> f32 {
+    let value = (0..4).map(|_| random.next()).sum::<f32>();
+    if random.next() > 0.99 { value * 10.0 } else { value }
 }
 
 #[derive(Clone, Debug)]
@@ -110,12 +104,12 @@ struct Operands {
 fn operands(case: &Case) -> Operands {
     let &Case { tensor_type, k, n, m, matrices, repeats, experts } = case;
     let mut random = Random(0x1234_5678_9abc_def1 ^ (k * 31 + n * 7 + m) as u64);
-    let values: Vec<f32> = (0..matrices * n * k).map(|_| random.activation() * 0.05).collect();
+    let values: Vec<f32> = (0..matrices * n * k).map(|_| activation(&mut random) * 0.05).collect();
     let mut w = vec![0; matrices * n * tensor_type.row_size(k as u64).unwrap() as usize];
     quantize(tensor_type, &values, matrices * n, k, None, &mut w).unwrap();
     let mut weights = vec![0f32; values.len()];
     dequantize(tensor_type, &w, &mut weights).unwrap();
-    let x: Vec<f32> = (0..matrices.max(m) * repeats * m * k).map(|_| random.activation()).collect();
+    let x: Vec<f32> = (0..matrices.max(m) * repeats * m * k).map(|_| activation(&mut random)).collect();
     let dot = |matrix: usize, row: usize, x: &[f32]| -> f64 {
         let w = &weights[(matrix * n + row) * k..][..k];
         w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum()

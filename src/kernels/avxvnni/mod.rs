@@ -2,9 +2,9 @@
 //! algorithm.
 //!
 //! Against AVX2, one thread, 256 x 2048 weights from cache, shortest of some hundred runs on a Zen 5 (Q4_K, Q6_K, Q4_0, Q8_0,
-//! IQ4_XS): panels are 1.1 to 1.4 times as fast, with codes over 127 (Q8_0, IQ4_XS) 1.7 to 3.1 times; decode 1.0 to 1.4 times
-//! and with Q8_0 1.6 to 2.1 times, but for Q4_K (HIGH with 2 rows 0.95, FAST with 2 or 3 rows 0.92 to 1.0) and Q6_K (FAST with 2
-//! rows 0.96): presumably as `dpwssd` adds to its sum after the multiplication, a longer chain than `madd` and an addition.
+//! IQ4_XS): panels are 1.1 to 1.4 times as fast, with codes over 127 (Q8_0, IQ4_XS) 1.7 to 3.1 times. Decode with one row, from
+//! cache: with codes over 127 EXACT 1.5 to 1.6 times (docs/types.md); Q4_K EXACT 1.03, HIGH 1.02, FAST 0.91 times (benches/peers).
+//! Tried and lost: `madd` and an addition instead of `dpwssd`, 0.89 to 1.03 times.
 
 use super::avx2::{Dots, Token};
 use super::{Isa, Task};
