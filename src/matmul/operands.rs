@@ -158,13 +158,14 @@ fn extent(rows: usize, columns: usize, stride: usize) -> usize {
 
 /// Checks `rows` x `columns` against a buffer of `length` elements; returns the stride.
 fn check_matrix(name: &str, rows: usize, columns: usize, stride: usize, length: usize) -> Result<usize> {
-    let stride = if stride == 0 { columns.max(1) } else { stride };
+    let contiguous = columns.max(1);
+    let stride = if stride == 0 { contiguous } else { stride };
     if stride < columns {
         return Err(error!(Shape, "{name}_stride is {stride}, less than a row of {columns}"));
     }
     // A matrix of no columns has no elements either, whatever its rows would skip.
     if rows == 0 || columns == 0 {
-        return Ok(stride);
+        return Ok(contiguous);
     }
     let needed = (rows - 1).checked_mul(stride).and_then(|skipped| skipped.checked_add(columns));
     match needed {
@@ -175,6 +176,8 @@ fn check_matrix(name: &str, rows: usize, columns: usize, stride: usize, length: 
         Some(needed) if needed > isize::MAX as usize / size_of::<f32>() => {
             Err(error!(Shape, "{rows} rows of {name} do not fit in memory"))
         }
+        // Where there is no second row its distance may be any number, even one that is too large in bytes.
+        Some(_) if rows == 1 => Ok(contiguous),
         Some(_) => Ok(stride),
     }
 }

@@ -73,6 +73,27 @@ fn any_range_of_rows_and_any_stride() {
     }
 }
 
+/// The distance to a second row that isn't there may be any number, also one whose bytes overflow.
+#[test]
+fn the_stride_of_a_single_row() {
+    let (n, k) = (67, 512);
+    for tensor_type in TYPES {
+        let mut random = Random(25);
+        let (data, _) = normal_weights(&mut random, tensor_type, n, k);
+        let w = Weights { tensor_type, n, k, data: &data };
+        let x = random.normals(k);
+        for level in Level::available() {
+            let context = context(*level, Precision::High, 2);
+            let expected = bits(&product(&context, &w, &x, 1));
+            for stride in [usize::MAX / 4, usize::MAX / 4 + 2, isize::MAX as usize, usize::MAX] {
+                let mut y = vec![0.0; n];
+                context.matmul(&w, &x, stride, 1, &mut y, stride).unwrap();
+                assert_eq!(bits(&y), expected, "{level:?} stride {stride}");
+            }
+        }
+    }
+}
+
 #[test]
 fn many_callers_of_one_context() {
     let (n, k, m) = (256, 1024, 2);
