@@ -17,7 +17,7 @@
 //! work gives the same bits.
 
 use super::Task;
-use super::activations::{Header, chunk_bytes};
+use super::activations::{Header, chunk_bytes, joined};
 use super::chunk::Chunks;
 use crate::blocks::{Affine, Scaling, chunk_blocks};
 use crate::simd::{CHUNK, COLUMNS, Grids, Lookups, QUARTERS, Simd};
@@ -252,23 +252,22 @@ fn multiply<S: Simd, A: Affine, const P: usize>(
     acc: S::Floats,
 ) -> S::Floats {
     let scaling = &unpacked.0;
-    let mut value = if plane_by_plane::<S, A>() {
-        let mut value = plane::<S, A>(s, unpacked, &digits[0]);
+    let mut value = if !A::INTEGER_SCALES {
+        groups::<S, A, P>(s, unpacked, digits)
+    } else if plane_by_plane::<S, A>() {
+        let mut value = s.to_floats(plane::<S, A>(s, unpacked, &digits[0]));
         for p in 1..P {
-            value = s.fma(value, s.splat(256.0), plane::<S, A>(s, unpacked, &digits[p]));
+            value = s.fma(value, s.splat(256.0), s.to_floats(plane::<S, A>(s, unpacked, &digits[p])));
         }
-        value
+        s.mul(value, s.splat(scaling.d))
     } else {
-        let planes = planes::<S, A, P>(s, unpacked, digits);
-        let mut value = planes[0];
+        let ints = planes::<S, A, P>(s, unpacked, digits);
+        let mut value = s.to_floats(ints[0]);
         for p in 1..P {
-            value = s.fma(value, s.splat(256.0), planes[p]);
+            value = s.fma(value, s.splat(256.0), s.to_floats(ints[p]));
         }
-        value
+        s.mul(value, s.splat(scaling.d))
     };
-    if A::INTEGER_SCALES {
-        value = s.mul(value, s.splat(scaling.d));
-    }
     value = s.fnma(scaling.mins, s.load_floats(&header.sums16), value);
     s.fma(value, s.splat(header.scale), acc)
 }
@@ -280,26 +279,15 @@ const fn plane_by_plane<S: Simd, A: Affine>() -> bool {
     S::ROWS == 2 && A::GROUP == 32 && A::CODE_MAX <= 127 && !A::GRID
 }
 
-/// The products of a chunk's weights and one digit plane, scaled.
+/// The products of a chunk's weights and one digit plane, with integer scales.
 #[inline(always)]
-fn plane<S: Simd, A: Affine>(s: S, (scaling, codes): &Unpacked<S>, digits: &[[i8; COLUMNS]; QUARTERS]) -> S::Floats {
-    if A::INTEGER_SCALES {
-        let mut ints = s.zero();
-        for quarter in 0..QUARTERS {
-            let x = s.load(&digits[quarter]);
-            let scales = s.scales(scaling.groups, quarter);
-            ints = s.dot_scaled(ints, codes[quarter], x, scales, A::CODE_MAX);
-        }
-        s.to_floats(ints)
-    } else {
-        let mut sum = s.splat(0.0);
-        for quarter in 0..QUARTERS {
-            let x = s.load(&digits[quarter]);
-            let dots = s.to_floats(s.dot(codes[quarter], x, A::CODE_MAX));
-            sum = s.fma(dots, s.spread(scaling.scales, quarter), sum);
-        }
-        sum
+fn plane<S: Simd, A: Affine>(s: S, (scaling, codes): &Unpacked<S>, digits: &[[i8; COLUMNS]; QUARTERS]) -> S::Ints {
+    let mut ints = s.zero();
+    for quarter in 0..QUARTERS {
+        let scales = s.scales(scaling.groups, quarter);
+        ints = s.dot_scaled(ints, codes[quarter], s.load(&digits[quarter]), scales, A::CODE_MAX);
     }
+    ints
 }
 
 /// The same for all planes.
@@ -308,25 +296,31 @@ fn planes<S: Simd, A: Affine, const P: usize>(
     s: S,
     (scaling, codes): &Unpacked<S>,
     digits: &Digits<P>,
-) -> [S::Floats; P] {
-    if A::INTEGER_SCALES {
-        let mut ints = [s.zero(); P];
-        for quarter in 0..QUARTERS {
-            let scales = s.scales(scaling.groups, quarter);
-            for p in 0..P {
-                ints[p] = s.dot_scaled(ints[p], codes[quarter], s.load(&digits[p][quarter]), scales, A::CODE_MAX);
-            }
+) -> [S::Ints; P] {
+    let mut ints = [s.zero(); P];
+    for quarter in 0..QUARTERS {
+        let scales = s.scales(scaling.groups, quarter);
+        for p in 0..P {
+            ints[p] = s.dot_scaled(ints[p], codes[quarter], s.load(&digits[p][quarter]), scales, A::CODE_MAX);
         }
-        ints.map(|ints| s.to_floats(ints))
-    } else {
-        let mut sums = [s.splat(0.0); P];
-        for quarter in 0..QUARTERS {
-            let scales = s.spread(scaling.scales, quarter);
-            for p in 0..P {
-                let dots = s.to_floats(s.dot(codes[quarter], s.load(&digits[p][quarter]), A::CODE_MAX));
-                sums[p] = s.fma(dots, scales, sums[p]);
-            }
-        }
-        sums
     }
+    ints
+}
+
+/// The products of a chunk's weights and all planes, with a float scale per group.
+#[inline(always)]
+fn groups<S: Simd, A: Affine, const P: usize>(
+    s: S,
+    (scaling, codes): &Unpacked<S>,
+    digits: &Digits<P>,
+) -> S::Floats {
+    let mut sum = s.splat(0.0);
+    for quarter in 0..QUARTERS {
+        let mut ints = [s.zero(); P];
+        for p in 0..P {
+            ints[p] = s.dot(codes[quarter], s.load(&digits[p][quarter]), A::CODE_MAX);
+        }
+        sum = s.fma(joined(s, &ints), s.spread(scaling.scales, quarter), sum);
+    }
+    sum
 }

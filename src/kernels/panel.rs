@@ -21,7 +21,7 @@
 //! The order of operations of one y depends on nothing but its weight row and its activation row.
 
 use super::Task;
-use super::activations::{Header, chunk_bytes};
+use super::activations::{Header, chunk_bytes, joined};
 use super::chunk::Chunks;
 use crate::blocks::Affine;
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
@@ -234,23 +234,6 @@ unsafe fn tiles<
     }
 }
 
-/// `(ints[0] * 256 + ints[1]) * 256 + ints[2]`, or what of it the `P` planes have, for sums of `codes` (in sum) with digits.
-///
-/// Two planes are joined as integers where these stay below 2^24: as floats they are the same then, and so is what follows, but
-/// conversions and products are what the rest of the sweep waits for (EXACT Q4_K at the AVX-512 level: 7 % faster).
-#[inline(always)]
-fn joined<S: Simd, const P: usize>(s: S, ints: &[S::Ints; P], codes: usize) -> S::Floats {
-    if P >= 2 && codes * 128 * 257 < 1 << 24 {
-        let last = s.to_floats(s.shift_add(ints[P - 2], ints[P - 1]));
-        return if P == 3 { s.fma(s.to_floats(ints[0]), s.splat(65536.0), last) } else { last };
-    }
-    let mut value = s.to_floats(ints[0]);
-    for p in 1..P {
-        value = s.fma(value, s.splat(256.0), s.to_floats(ints[p]));
-    }
-    value
-}
-
 /// `M` activation rows from `row` on with `V` strips from `strip` on, over one chunk; returns `M`.
 ///
 /// # Safety
@@ -308,7 +291,7 @@ unsafe fn tile<
                 let scales = records[v].add(CODE_BYTES).cast::<[f32; LANES]>();
                 let scale = s.load_floats(&*scales.add(g));
                 for m in 0..M {
-                    let mut value = joined::<S, P>(s, &ints[v][m], GROUP * CODE_MAX);
+                    let mut value = joined::<S, P>(s, &ints[v][m]);
                     if OFFSET > 0 {
                         value = s.add_floats(value, sums[m]);
                     }

@@ -158,11 +158,9 @@ impl<D: Dots> Grids for Token<D> {
             }
             macro_rules! four {
                 ($i:expr) => {{
-                    // The compiler makes inserts of broadcasts.
-                    let alone = |entry: *const u8| _mm_castps_si128(_mm_broadcast_ss(&*entry.cast::<f32>()));
-                    let two = _mm_blend_epi32::<0b0010>(alone(entry!($i)), alone(entry!($i + 1)));
-                    let third = _mm_loadu_si128(entry!($i + 2).sub(8).cast());
-                    _mm_blend_epi32::<0b1000>(_mm_blend_epi32::<0b0100>(two, third), alone(entry!($i + 3)))
+                    let alone = |entry: *const u8| _mm_cvtsi32_si128(entry.cast::<i32>().read_volatile());
+                    let wide = |entry: *const u8| _mm_loadu_si128(entry.cast());
+                    _mm_unpacklo_epi64(_mm_unpacklo_epi32(alone(entry!($i)), wide(entry!($i + 1))), _mm_unpacklo_epi32(alone(entry!($i + 2)), wide(entry!($i + 3))))
                 }};
             }
             [_mm256_set_m128i(four!(4), four!(0)), _mm256_set_m128i(four!(12), four!(8))]
