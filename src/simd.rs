@@ -283,6 +283,8 @@ pub trait Simd: Grids {
     ) -> Self::Ints;
     /// `sum(codes[4i..4i+4] * x[4i..4i+4])`, as `dot_scaled`.
     fn dot(self, codes: Self::Codes, x: Self::Codes, code_max: usize) -> Self::Ints;
+    /// `256 * dot(codes, high) + dot(codes, low)`.
+    fn dot_two(self, codes: Self::Codes, high: Self::Codes, low: Self::Codes, code_max: usize) -> Self::Ints;
     /// Dot products of `P` digit planes of `M` activation rows with `V` strips of 16 weight rows over `4 * steps` columns,
     /// exactly: `w[v]` points to `steps` code vectors, each 4 columns of 16 rows; `x[m][p]` to `4 * steps` signed digits.
     /// Codes are at most `code_max`; `4 * steps <= 32`.

@@ -145,16 +145,3 @@ fn scale_of<const P: usize>(magnitude: f32) -> (f32, f32) {
     let power_of_two = |e: i32| f32::from_bits(((e + 127) as u32) << 23);
     (power_of_two(exponent), power_of_two(-exponent))
 }
-
-/// `(ints[0] * 256 + ints[1]) * 256 + ints[2]`, or what of it the `P` planes have, for sums of codes with digits.
-///
-/// The last two planes are joined as integers, which takes any of the CPU's vector units, where conversions and products take
-/// some. They fit: codes of at most 255 with 32 digits are below 2^21. With two planes, the float is the same.
-#[inline(always)]
-pub(super) fn joined<S: Simd, const P: usize>(s: S, ints: &[S::Ints; P]) -> S::Floats {
-    if P == 1 {
-        return s.to_floats(ints[0]);
-    }
-    let last = s.to_floats(s.shift_add(ints[P - 2], ints[P - 1]));
-    if P == 3 { s.fma(s.to_floats(ints[0]), s.splat(65536.0), last) } else { last }
-}

@@ -17,7 +17,7 @@
 //! work gives the same bits.
 
 use super::Task;
-use super::activations::{Header, chunk_bytes, joined};
+use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
 use crate::blocks::{Affine, Scaling, chunk_blocks};
 use crate::simd::{CHUNK, COLUMNS, Grids, Lookups, QUARTERS, Simd};
@@ -316,11 +316,17 @@ fn groups<S: Simd, A: Affine, const P: usize>(
 ) -> S::Floats {
     let mut sum = s.splat(0.0);
     for quarter in 0..QUARTERS {
-        let mut ints = [s.zero(); P];
-        for p in 0..P {
-            ints[p] = s.dot(codes[quarter], s.load(&digits[p][quarter]), A::CODE_MAX);
-        }
-        sum = s.fma(joined(s, &ints), s.spread(scaling.scales, quarter), sum);
+        let codes = codes[quarter];
+        let x = |plane: usize| s.load(&digits[plane][quarter]);
+        let value = match P {
+            1 => s.to_floats(s.dot(codes, x(0), A::CODE_MAX)),
+            2 => s.to_floats(s.dot_two(codes, x(0), x(1), A::CODE_MAX)),
+            _ => {
+                let low = s.to_floats(s.dot_two(codes, x(1), x(2), A::CODE_MAX));
+                s.fma(s.to_floats(s.dot(codes, x(0), A::CODE_MAX)), s.splat(65536.0), low)
+            }
+        };
+        sum = s.fma(value, s.spread(scaling.scales, quarter), sum);
     }
     sum
 }

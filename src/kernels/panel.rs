@@ -21,7 +21,7 @@
 //! The order of operations of one y depends on nothing but its weight row and its activation row.
 
 use super::Task;
-use super::activations::{Header, chunk_bytes, joined};
+use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
 use crate::blocks::Affine;
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
@@ -232,6 +232,19 @@ unsafe fn tiles<
             _ => tile::<S, GROUP, CODE_MAX, P, OFFSET, 1, V>(s, job, chunk, strip, row),
         }
     }
+}
+
+/// `(ints[0] * 256 + ints[1]) * 256 + ints[2]`, or what of it the `P` planes have, for sums of codes with digits.
+///
+/// The last two planes are joined as integers, which takes any of the CPU's vector units, where conversions and products take
+/// some. They fit: codes of at most 255 with 32 digits are below 2^21. With two planes, the float is the same.
+#[inline(always)]
+fn joined<S: Simd, const P: usize>(s: S, ints: &[S::Ints; P]) -> S::Floats {
+    if P == 1 {
+        return s.to_floats(ints[0]);
+    }
+    let last = s.to_floats(s.shift_add(ints[P - 2], ints[P - 1]));
+    if P == 3 { s.fma(s.to_floats(ints[0]), s.splat(65536.0), last) } else { last }
 }
 
 /// `M` activation rows from `row` on with `V` strips from `strip` on, over one chunk; returns `M`.

@@ -344,6 +344,11 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn dot_two(self, codes: Self::Codes, high: Self::Codes, low: Self::Codes, code_max: usize) -> Self::Ints {
+        self.shift_add(self.dot(codes, high, code_max), self.dot(codes, low, code_max))
+    }
+
+    #[inline(always)]
     unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
         self,
         w: [*const u8; V],

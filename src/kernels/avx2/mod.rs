@@ -41,6 +41,9 @@ pub(crate) trait Dots: Copy {
     /// Eight sums of four products of codes and digits.
     fn dot(self, codes: __m256i, x: __m256i, code_max: usize) -> __m256i;
 
+    /// 256 times those sums with one vector of digits, and those with another.
+    fn dot_two(self, codes: __m256i, high: __m256i, low: __m256i, code_max: usize) -> __m256i;
+
     /// See `Simd::panel_dots`.
     ///
     /// # Safety
@@ -73,6 +76,15 @@ impl Dots for Maddubs {
     fn dot(self, codes: __m256i, x: __m256i, code_max: usize) -> __m256i {
         // SAFETY: the value.
         unsafe { registers::dot32(codes, x, _mm256_set1_epi16(1), code_max) }
+    }
+
+    #[inline(always)]
+    fn dot_two(self, codes: __m256i, high: __m256i, low: __m256i, code_max: usize) -> __m256i {
+        // SAFETY: the value.
+        unsafe {
+            let high = registers::dot32(codes, high, _mm256_set1_epi16(256), code_max);
+            _mm256_add_epi32(high, registers::dot32(codes, low, _mm256_set1_epi16(1), code_max))
+        }
     }
 
     #[inline(always)]
@@ -376,6 +388,14 @@ impl<D: Dots> Simd for Token<D> {
     #[inline(always)]
     fn dot(self, codes: Self::Codes, x: Self::Codes, code_max: usize) -> Self::Ints {
         [self.0.dot(codes[0], x[0], code_max), self.0.dot(codes[1], x[1], code_max)]
+    }
+
+    #[inline(always)]
+    fn dot_two(self, codes: Self::Codes, high: Self::Codes, low: Self::Codes, code_max: usize) -> Self::Ints {
+        [
+            self.0.dot_two(codes[0], high[0], low[0], code_max),
+            self.0.dot_two(codes[1], high[1], low[1], code_max),
+        ]
     }
 
     #[inline(always)]

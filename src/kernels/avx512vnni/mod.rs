@@ -283,6 +283,12 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn dot_two(self, codes: Self::Codes, high: Self::Codes, low: Self::Codes, code_max: usize) -> Self::Ints {
+        // SAFETY: the token.
+        unsafe { _mm512_dpbusd_epi32(_mm512_slli_epi32::<8>(self.dot(codes, high, code_max)), codes, low) }
+    }
+
+    #[inline(always)]
     unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
         self,
         w: [*const u8; V],

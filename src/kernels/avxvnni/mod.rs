@@ -55,6 +55,12 @@ impl Dots for Vnni {
     }
 
     #[inline(always)]
+    fn dot_two(self, codes: __m256i, high: __m256i, low: __m256i, code_max: usize) -> __m256i {
+        // SAFETY: the value.
+        unsafe { _mm256_dpbusd_avx_epi32(_mm256_slli_epi32::<8>(self.dot(codes, high, code_max)), codes, low) }
+    }
+
+    #[inline(always)]
     unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
         self,
         w: [*const u8; V],
