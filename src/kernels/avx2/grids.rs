@@ -160,7 +160,9 @@ impl<D: Dots> Grids for Token<D> {
                 ($i:expr) => {{
                     let alone = |entry: *const u8| _mm_cvtsi32_si128(entry.cast::<i32>().read_volatile());
                     let wide = |entry: *const u8| _mm_loadu_si128(entry.cast());
-                    _mm_unpacklo_epi64(_mm_unpacklo_epi32(alone(entry!($i)), wide(entry!($i + 1))), _mm_unpacklo_epi32(alone(entry!($i + 2)), wide(entry!($i + 3))))
+                    let word = |entry: *const u8| u64::from(entry.cast::<u32>().read_volatile());
+                    let two = word(entry!($i + 2)) | word(entry!($i + 3)) << 32;
+                    _mm_unpacklo_epi64(_mm_unpacklo_epi32(alone(entry!($i)), wide(entry!($i + 1))), _mm_cvtsi64_si128(two as i64))
                 }};
             }
             [_mm256_set_m128i(four!(4), four!(0)), _mm256_set_m128i(four!(12), four!(8))]

@@ -91,8 +91,8 @@ pub(crate) unsafe fn apart(words: __m256i) -> __m256i {
         // A step of half the width at a time.
         let high = _mm256_and_si256(_mm256_slli_epi32::<2>(words), _mm256_set1_epi32(0x3fff_0000));
         let pairs = _mm256_or_si256(_mm256_and_si256(words, _mm256_set1_epi32(0x3fff)), high);
-        let high = _mm256_and_si256(_mm256_slli_epi32::<1>(pairs), _mm256_set1_epi32(0x7f00_7f00));
-        _mm256_or_si256(_mm256_and_si256(pairs, _mm256_set1_epi32(0x007f_007f)), high)
+        // The upper seven of 14 bits move by one: that is to add them once more.
+        _mm256_add_epi16(pairs, _mm256_and_si256(pairs, _mm256_set1_epi32(0x3f80_3f80)))
     }
 }
 
@@ -108,9 +108,9 @@ pub(crate) unsafe fn even_signs(sevens: __m256i) -> [[u8; 8]; 4] {
         let odd = _mm256_broadcastsi128_si256(_mm_setr_epi8(
             0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0,
         ));
-        let low = _mm256_and_si256(sevens, _mm256_set1_epi8(15));
-        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(sevens), _mm256_set1_epi8(15));
-        let eighth = _mm256_xor_si256(_mm256_shuffle_epi8(odd, low), _mm256_shuffle_epi8(odd, high));
+        // Nibbles folded onto each other have as odd a number of bits as the byte.
+        let folded = _mm256_xor_si256(sevens, _mm256_srli_epi16::<4>(sevens));
+        let eighth = _mm256_shuffle_epi8(odd, _mm256_and_si256(folded, _mm256_set1_epi8(15)));
         std::mem::transmute(_mm256_or_si256(sevens, eighth))
     }
 }
