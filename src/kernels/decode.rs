@@ -315,11 +315,7 @@ fn planes<S: Simd, A: Affine, const P: usize>(
 
 /// The products of a chunk's weights and all planes, with a float scale per group.
 #[inline(always)]
-fn groups<S: Simd, A: Affine, const P: usize>(
-    s: S,
-    (scaling, codes): &Unpacked<S>,
-    digits: &Digits<P>,
-) -> S::Floats {
+fn groups<S: Simd, A: Affine, const P: usize>(s: S, (scaling, codes): &Unpacked<S>, digits: &Digits<P>) -> S::Floats {
     let mut sum = s.splat(0.0);
     for quarter in 0..QUARTERS {
         let codes = codes[quarter];

@@ -392,10 +392,7 @@ impl<D: Dots> Simd for Token<D> {
 
     #[inline(always)]
     fn dot_two(self, codes: Self::Codes, high: Self::Codes, low: Self::Codes, code_max: usize) -> Self::Ints {
-        [
-            self.0.dot_two(codes[0], high[0], low[0], code_max),
-            self.0.dot_two(codes[1], high[1], low[1], code_max),
-        ]
+        [self.0.dot_two(codes[0], high[0], low[0], code_max), self.0.dot_two(codes[1], high[1], low[1], code_max)]
     }
 
     #[inline(always)]
