@@ -35,12 +35,10 @@ pub const SIGNED_POINTS: usize = 512 * 16;
 /// A grid of `N` points, 256 or 512, for four columns each.
 #[repr(C, align(64))]
 pub struct ShortGrid<const N: usize> {
-    /// So that a load that ends with a point lies within the grid.
-    pub before: [u32; 16],
     /// The codes of a point as bytes, the first column lowest: those of point `i` with signs `s`, a bit per column, are
     /// entry `i + N * s`.
     pub signed: [u32; SIGNED_POINTS],
-    /// The same for a load that begins with a point.
+    /// So that a load that begins with a point lies within the grid.
     pub after: [u32; 16],
     /// The points as fields of 3 bits: those of even columns from bit 0 on, those of odd ones from bit 8 on.
     pub packed: [u16; N],

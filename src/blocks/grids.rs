@@ -144,7 +144,7 @@ const fn short_grid<const N: usize>(packed: [u16; N], levels: [u8; 8]) -> ShortG
         signed[point] = word;
         point += 1;
     }
-    ShortGrid { before: [0; 16], signed, after: [0; 16], packed: interleaved(packed), levels: twice(levels) }
+    ShortGrid { signed, after: [0; 16], packed: interleaved(packed), levels: twice(levels) }
 }
 
 /// Fields of 3 bits, those of even columns moved to the lower byte and those of odd ones to the upper.

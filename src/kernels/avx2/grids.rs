@@ -147,16 +147,14 @@ impl<D: Dots> Grids for Token<D> {
         // 13.8, four in a word 14.7. To bring four points together: inserts and blends in turns 13.2, all in vectors by unpacking 13.7,
         // half of them in a general register 13.8, all of them there 11.9; gathered by `vpgatherdd` 10.1; copied one by one into memory
         // ahead of their use 6.7.
-        let (indices, grid) = (lookups.signed().as_ptr(), std::ptr::from_ref(grid).cast::<u8>());
-        // SAFETY: the token; `place_of` is below 64, and the four that follow a multiple of four lie behind each other; all
-        // indices are below the number of entries, which begin at byte 64 of the grid, and a load ends at most 12 bytes behind its
-        // entry, within the grid.
+        let (indices, points) = (lookups.signed().as_ptr(), grid.signed.as_ptr());
+        // SAFETY: the token; `place_of` is below 64, and four from a multiple of four on lie behind each other; all indices are
+        // below the number of points, and a load of 16 bytes ends within the grid, as `after` follows the points.
         let four = |i: usize| unsafe {
             let four = indices.add(place_of(16 * quarter + i)).cast::<u64>().read_unaligned();
-            let entry = |i: u32| grid.add(64 + 4 * ((four >> (16 * i)) & 0xffff) as usize);
-            let word = |i: u32| entry(i).cast::<u32>().read_volatile();
-            let first = _mm_unpacklo_epi32(_mm_cvtsi32_si128(word(0) as i32), _mm_loadu_si128(entry(1).cast()));
-            let second = u64::from(word(2)) | u64::from(word(3)) << 32;
+            let point = |i: u32| points.add((four >> (16 * i)) as usize & 0xffff);
+            let first = _mm_unpacklo_epi32(_mm_cvtsi32_si128(*point(0) as i32), _mm_loadu_si128(point(1).cast()));
+            let second = u64::from(*point(2)) | u64::from(*point(3)) << 32;
             _mm_unpacklo_epi64(first, _mm_cvtsi64_si128(second as i64))
         };
         // SAFETY: the token.
