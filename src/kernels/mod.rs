@@ -240,20 +240,25 @@ fn sweeps<I: Isa>(format: panel::Format) -> [unsafe fn(panel::SweepJob); 3] {
         (_, ..=127) => of!(32, 127),
         _ => of!(32, 255),
     };
-    // The offsets that there are. With more planes the mins are a smaller part of the work.
-    let one_plane: Option<unsafe fn(panel::SweepJob)> = match (format.group, format.code_max, format.offset) {
-        (16, ..=15, Some(4)) => Some(sweep::<I, 16, 15, 1, 4>),
-        (16, ..=31, Some(9)) => Some(sweep::<I, 16, 31, 1, 9>),
-        (16, ..=63, Some(32)) => Some(sweep::<I, 16, 63, 1, 32>),
-        (16, ..=127, Some(43)) => Some(sweep::<I, 16, 127, 1, 43>),
-        (32, ..=15, Some(1)) => Some(sweep::<I, 32, 15, 1, 1>),
-        (32, ..=127, Some(43)) => Some(sweep::<I, 32, 127, 1, 43>),
-        (32, ..=127, Some(62)) => Some(sweep::<I, 32, 127, 1, 62>),
-        (32, _, Some(128)) => Some(sweep::<I, 32, 255, 1, 128>),
-        _ => None,
-    };
-    if let Some(sweep) = one_plane {
-        sweeps[0] = sweep;
+    macro_rules! offset {
+        ($group:literal, $code_max:literal, $offset:literal) => {
+            sweeps = [
+                sweep::<I, $group, $code_max, 1, $offset>,
+                sweep::<I, $group, $code_max, 2, $offset>,
+                sweep::<I, $group, $code_max, 3, $offset>,
+            ]
+        };
+    }
+    match (format.group, format.code_max, format.offset) {
+        (16, ..=15, Some(4)) => offset!(16, 15, 4),
+        (16, ..=31, Some(9)) => offset!(16, 31, 9),
+        (16, ..=63, Some(32)) => offset!(16, 63, 32),
+        (16, ..=127, Some(43)) => offset!(16, 127, 43),
+        (32, ..=15, Some(1)) => offset!(32, 15, 1),
+        (32, ..=127, Some(43)) => offset!(32, 127, 43),
+        (32, ..=127, Some(62)) => offset!(32, 127, 62),
+        (32, _, Some(128)) => offset!(32, 255, 128),
+        _ => {}
     }
     sweeps
 }
