@@ -254,6 +254,8 @@ pub trait Simd: Grids {
     fn f16(self, bits: [u8; 2]) -> f32;
     /// Eight IEEE halves as f32, each twice: a scale per 32 columns as scales per 16.
     fn f16_twice(self, halves: [u16; 8]) -> Self::Floats;
+    /// Eight pairs of IEEE halves, the first in the low bits, as f32, each twice: the first ones, and the second ones.
+    fn f16_pairs_twice(self, pairs: [u32; 8]) -> (Self::Floats, Self::Floats);
     /// Eight floats, each twice.
     fn floats_twice(self, values: [f32; 8]) -> Self::Floats;
     /// 16 IEEE halves, four in a word, as f32.

@@ -406,6 +406,20 @@ pub(crate) fn halves<B: Block, S: Simd>(s: S, chunk: &[B], half: impl Fn(&B) -> 
     s.f16_twice([of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7)])
 }
 
+/// Two neighbouring halves of each of a chunk's eight blocks of 32 weights, as floats per group of 16.
+#[inline(always)]
+pub(crate) fn half_pairs<B: Block, S: Simd>(
+    s: S,
+    chunk: &[B],
+    halves: impl Fn(&B) -> ([u8; 2], [u8; 2]),
+) -> (S::Floats, S::Floats) {
+    let of = |block: usize| {
+        let ([a, b], [c, d]) = halves(&chunk[block]);
+        u32::from_le_bytes([a, b, c, d])
+    };
+    s.f16_pairs_twice([of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7)])
+}
+
 /// Views `bytes` as blocks. Bytes that do not fill a block are left out.
 pub fn as_blocks<B: Block>(bytes: &[u8]) -> &[B] {
     // SAFETY: `Block` promises alignment 1 and that any bytes are a valid block; the count is rounded down, so the

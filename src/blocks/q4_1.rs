@@ -12,7 +12,7 @@
 use super::bits::{pack, unpack};
 use super::check::both_finite;
 use super::fit::{Fit, code, group, half, inverse};
-use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
+use super::{Affine, Block, Quantizer, Scaling, TensorType, half_pairs};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -73,7 +73,7 @@ impl Affine for Q4_1 {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        let mins = s.mul(s.splat(-1.0), halves(s, chunk, |block| block.m));
-        Scaling::float(s, halves(s, chunk, |block| block.d), mins)
+        let (scales, m) = half_pairs(s, chunk, |block| (block.d, block.m));
+        Scaling::float(s, scales, s.mul(s.splat(-1.0), m))
     }
 }

@@ -290,6 +290,11 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn f16_pairs_twice(self, pairs: [u32; 8]) -> (Self::Floats, Self::Floats) {
+        (self.f16_twice(pairs.map(|pair| pair as u16)), self.f16_twice(pairs.map(|pair| (pair >> 16) as u16)))
+    }
+
+    #[inline(always)]
     fn floats_twice(self, values: [f32; 8]) -> Self::Floats {
         from_fn(|i| values[i / 2])
     }

@@ -5,7 +5,7 @@
 mod grids;
 mod registers;
 
-pub(crate) use registers::{apart, even_signs, four_factors, load_small, set_halves, sum8, two_words};
+pub(crate) use registers::{apart, even_signs, four_factors, load_small, set_halves, set_words, sum8, two_words};
 
 use super::shared::small_registers;
 use super::{Isa, Task};
@@ -320,6 +320,17 @@ impl<D: Dots> Simd for Token<D> {
     fn f16_twice(self, halves: [u16; 8]) -> Self::Floats {
         // SAFETY: the token.
         unsafe { twice(_mm256_cvtph_ps(set_halves(halves))) }
+    }
+
+    #[inline(always)]
+    fn f16_pairs_twice(self, pairs: [u32; 8]) -> (Self::Floats, Self::Floats) {
+        // SAFETY: the token.
+        unsafe {
+            let pairs = set_words(pairs);
+            let both =
+                [_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs)].map(|p| _mm256_cvtph_ps(p));
+            (both.map(|both| _mm256_moveldup_ps(both)), both.map(|both| _mm256_movehdup_ps(both)))
+        }
     }
 
     #[inline(always)]

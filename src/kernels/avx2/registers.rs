@@ -16,6 +16,17 @@ pub(crate) unsafe fn set_halves(halves: [u16; 8]) -> __m128i {
     unsafe { _mm_setr_epi16(a, b, c, d, e, f, g, h) }
 }
 
+/// Eight words in a register, for the same reason.
+///
+/// # Safety
+/// The CPU has AVX.
+#[inline(always)]
+pub(crate) unsafe fn set_words(words: [u32; 8]) -> __m256i {
+    let [a, b, c, d, e, f, g, h] = words.map(|word| word as i32);
+    // SAFETY: the caller's promise.
+    unsafe { _mm256_setr_epi32(a, b, c, d, e, f, g, h) }
+}
+
 /// Each lane twice.
 ///
 /// # Safety

@@ -4,7 +4,7 @@ mod grids;
 
 use super::shared::small_registers;
 use super::{Isa, Task};
-use crate::kernels::avx2::{set_halves, sum8};
+use crate::kernels::avx2::{set_halves, set_words, sum8};
 use crate::simd::{COLUMNS, LANES, Simd};
 use core::arch::x86_64::*;
 
@@ -207,6 +207,15 @@ impl Simd for Token {
         unsafe {
             let each = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
             _mm512_permutexvar_ps(each, _mm512_castps256_ps512(_mm256_cvtph_ps(set_halves(halves))))
+        }
+    }
+
+    #[inline(always)]
+    fn f16_pairs_twice(self, pairs: [u32; 8]) -> (Self::Floats, Self::Floats) {
+        // SAFETY: the token.
+        unsafe {
+            let both = _mm512_cvtph_ps(set_words(pairs));
+            (_mm512_moveldup_ps(both), _mm512_movehdup_ps(both))
         }
     }
 
