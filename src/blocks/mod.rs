@@ -406,7 +406,8 @@ pub(crate) fn halves<B: Block, S: Simd>(s: S, chunk: &[B], half: impl Fn(&B) -> 
     s.f16_twice([of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7)])
 }
 
-/// Two neighbouring halves of each of a chunk's eight blocks of 32 weights, as floats per group of 16.
+/// Two neighbouring halves of each of a chunk's eight blocks of 32 weights, as floats per group of 16. With one half of a block and
+/// two bytes that are not wanted, it won and lost as often: at the AVX-512 level of a Zen 5, Q8_0 8 % faster, Q5_0 19 % slower.
 #[inline(always)]
 pub(crate) fn half_pairs<B: Block, S: Simd>(
     s: S,
