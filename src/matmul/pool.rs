@@ -235,6 +235,8 @@ impl Crew {
         // AcqRel: what the others did with it happened before it is freed.
         unsafe {
             if crew.as_ref().owners.fetch_sub(1, Ordering::AcqRel) == 1 {
+                #[cfg(loom)]
+                models::check_before_freeing(crew.as_ref());
                 sync::dealloc(crew.as_ptr().cast(), Layout::new::<Crew>());
             }
         }
@@ -362,7 +364,7 @@ pub(crate) fn resolve_threads(threads: u32) -> usize {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(loom)]
 #[path = "../../tests/pool_models/models.rs"]
 mod models;
 
