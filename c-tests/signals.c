@@ -3,12 +3,12 @@
  * that it is busy. Arguments: a directory for temporary files, how many signals. Figures at the end. */
 #include "common.h"
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { N = 256, K = 1024, M = 4, WORKERS = 2, THREADS = 4 };
+enum { N = 1000, K = 1024, M = 2, WORKERS = 2, THREADS = 4 }; /* enough for the pool to take part */
 
 static gguffuse_context *context;
 static gguffuse_file *file;
@@ -23,7 +23,10 @@ static long handled, foreign, busy, unexpected;
 static void handle(int signal) {
     size_t size = 0;
     gguffuse_status status = gguffuse_row_size(GGUFFUSE_TYPE_F32, 1, &size);
-    (void)signal;
+    if (signal == SIGALRM) {
+        kill(getpid(), SIGPROF);
+        kill(getpid(), SIGUSR1);
+    }
     if (!is_ours) {
         __atomic_fetch_add(&foreign, 1, __ATOMIC_RELAXED);
     }
@@ -43,45 +46,45 @@ typedef struct worker {
     pthread_t thread;
     int number;
     long calls;
-    int failed;
+    long failed;
 } worker;
 
 static void *work(void *argument) {
     worker *self = (worker *)argument;
     float y[M * N];
     gguffuse_open_options options;
+    sigset_t none;
     memset(&options, 0, sizeof options);
     options.struct_size = sizeof options;
     options.copy = 1; /* reads all of the file */
     is_ours = 1;
+    self->failed = sigemptyset(&none) != 0 || pthread_sigmask(SIG_SETMASK, &none, NULL) != 0;
     while (__atomic_load_n(&running, __ATOMIC_RELAXED) && !self->failed) {
         gguffuse_file *again = NULL;
-        self->failed = gguffuse_matmul_tensor(context, file, 0, x, M * K, 0, M, y, M * N, 0) != GGUFFUSE_OK ||
-                       memcmp(y, expected, sizeof y) != 0 || gguffuse_file_open(path, &options, &again) != GGUFFUSE_OK ||
-                       gguffuse_file_close(again) != GGUFFUSE_OK;
+        int failed = gguffuse_matmul_tensor(context, file, 0, x, M * K, 0, M, y, M * N, 0) != GGUFFUSE_OK ||
+                     memcmp(y, expected, sizeof y) != 0 || gguffuse_file_open(path, &options, &again) != GGUFFUSE_OK ||
+                     gguffuse_file_close(again) != GGUFFUSE_OK;
+        __atomic_store_n(&self->failed, failed, __ATOMIC_RELEASE);
         self->calls++;
     }
     return NULL;
 }
 
-/* Signals of the process go to any of its threads that takes them: so each is sent when the last one was handled. */
-static int send(long count) {
-    static const int signals[3] = {SIGUSR1, SIGPROF, SIGALRM};
-    struct timespec pause = {0, 1000};
+/* A timer of the process, whose handler sends the other two: each goes to any thread that takes signals. */
+static int interrupt(const worker *workers, long count) {
+    struct timespec pause = {0, 1000000};
+    struct itimerval timer, off;
     time_t end = time(NULL) + 100;
-    long i;
-    for (i = 0; i < count; i++) {
-        long before = load(&handled);
-        CHECK(kill(getpid(), signals[i % 3]) == 0);
-        while (load(&handled) == before) {
-            CHECK(time(NULL) < end);
-            if (i % 2) {
-                sched_yield();
-            } else {
-                nanosleep(&pause, NULL);
-            }
-        }
+    memset(&timer, 0, sizeof timer);
+    memset(&off, 0, sizeof off);
+    timer.it_interval.tv_usec = 100;
+    timer.it_value.tv_usec = 100;
+    CHECK(setitimer(ITIMER_REAL, &timer, NULL) == 0);
+    while (load(&handled) < count) {
+        CHECK(time(NULL) < end && !load(&workers[0].failed) && !load(&workers[1].failed));
+        nanosleep(&pause, NULL);
     }
+    CHECK(setitimer(ITIMER_REAL, &off, NULL) == 0);
     return 0;
 }
 
@@ -110,7 +113,7 @@ static int prepare(const char *directory) {
 int main(int argc, char **argv) {
     static worker workers[WORKERS];
     struct sigaction action;
-    sigset_t all, before;
+    sigset_t all;
     long count, calls = 0;
     int i;
     CHECK(argc >= 2);
@@ -120,12 +123,12 @@ int main(int argc, char **argv) {
     action.sa_handler = handle; /* without SA_RESTART: what can be interrupted is */
     CHECK(sigaction(SIGUSR1, &action, NULL) == 0 && sigaction(SIGPROF, &action, NULL) == 0);
     CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    /* This thread takes none, so that they reach threads that are in calls; those take them from where they say so. */
+    CHECK(sigfillset(&all) == 0 && pthread_sigmask(SIG_SETMASK, &all, NULL) == 0);
     for (i = 0; i < WORKERS; i++) {
         CHECK(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0);
     }
-    /* This thread takes none, so that they reach threads that are in calls. */
-    CHECK(sigfillset(&all) == 0 && pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
-    RUN(send(count));
+    RUN(interrupt(workers, count));
     __atomic_store_n(&running, 0, __ATOMIC_RELAXED);
     for (i = 0; i < WORKERS; i++) {
         CHECK(pthread_join(workers[i].thread, NULL) == 0);
