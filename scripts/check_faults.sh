@@ -126,7 +126,7 @@ address() {
             "$scratch/address/$program" FILES
     done
     if ((long)); then
-        RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR="$target/address" \
+        RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_TARGET_DIR="$target/address" \
             cargo test --locked --target "$triple" --lib --test gguf --test matmul --test quantize --test weights
     fi
 }
