@@ -22,7 +22,7 @@ enum { N = 70, K = 512, M = 34, PAINT = 0xa5, STACK = 1 << 20, MOST = 48 << 10 }
 /* Not on the stack that is measured. */
 static float x[M * K], y[M * N], source[N * K];
 static unsigned char w[N * K * 8], blocks[N * K * 8], written[1 << 16];
-static char path[4096];
+static char path[4000], output[4096];
 static bytes raw;
 static long products;
 static int failed = 1;
@@ -77,7 +77,7 @@ static int files(void) {
         CHECK_OK(gguffuse_writer_copy_metadata(writer, file, NULL));
         CHECK_OK(gguffuse_writer_write_memory(writer, written, sizeof written, &size));
         CHECK_OK(gguffuse_file_close(file));
-        CHECK_OK(gguffuse_writer_write_file(writer, path));
+        CHECK_OK(gguffuse_writer_write_file(writer, output));
         CHECK_OK(gguffuse_writer_free(writer));
         for (size = 0; size < raw.size; size += 1 + size / 16) {
             CHECK(gguffuse_file_open_memory(raw.data, size, &options, &file) != GGUFFUSE_OK);
@@ -128,6 +128,7 @@ int main(int argc, char **argv) {
     raw = finish(&b, NULL);
     free(weights);
     snprintf(path, sizeof path, "%s/stack.%ld.gguf", argv[1], (long)getpid());
+    snprintf(output, sizeof output, "%s.out", path);
     out = fopen(path, "wb");
     CHECK(out && fwrite(raw.data, 1, raw.size, out) == raw.size && fclose(out) == 0);
     fill_normal(x, M * K, 3);
@@ -150,7 +151,7 @@ int main(int argc, char **argv) {
     used = STACK - i;
     printf("stack: %ld products and all else took %lu bytes of stack at most, with the thread's own\n", products,
            (unsigned long)used);
-    CHECK(unlink(path) == 0);
+    CHECK(unlink(path) == 0 && unlink(output) == 0);
 #ifndef SANITIZED
     CHECK(used <= MOST);
 #endif

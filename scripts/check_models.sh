@@ -9,4 +9,4 @@ output=$(RUSTFLAGS="--cfg loom" cargo test --locked --manifest-path tests/pool_m
     printf '%s\n' "$output"
     exit 1
 }
-grep -E '^models: |^test result: .* [1-9][0-9]* passed' <<<"$output"
+grep -oE 'models: .*|^test result: .* [1-9][0-9]* passed' <<<"$output"
