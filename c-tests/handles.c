@@ -266,13 +266,14 @@ static int in_the_child(gguffuse_context *context, gguffuse_file *file, const by
     return 0;
 }
 
-static int forking(void) {
-    enum { THREADS = 3, FORKS = 200 };
+static int forking(long forks) {
+    enum { THREADS = 3 };
     bytes raw = model();
     worker workers[THREADS];
     gguffuse_file *file = NULL;
     gguffuse_context *context = context_with(2, 0);
     float x[1024], expected[128];
+    long number;
     int i;
     CHECK(context);
     fill_normal(x, 1024, 9);
@@ -286,7 +287,7 @@ static int forking(void) {
         workers[i].expected = expected;
         CHECK(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0);
     }
-    for (i = 0; i < FORKS; i++) {
+    for (number = 0; number < forks; number++) {
         int status = 0;
         pid_t child = fork();
         CHECK(child >= 0);
@@ -296,7 +297,7 @@ static int forking(void) {
         }
         CHECK(waitpid(child, &status, 0) == child);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-            fprintf(stderr, "fork number %d: %s %d\n", i, WIFEXITED(status) ? "exit" : "SIGNAL",
+            fprintf(stderr, "fork number %ld: %s %d\n", number, WIFEXITED(status) ? "exit" : "SIGNAL",
                     WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
             return 1;
         }
@@ -308,16 +309,16 @@ static int forking(void) {
     }
     CHECK_OK(gguffuse_context_free(context));
     free(raw.data);
-    printf("handles: %d forks with calls in flight, every child computed the same bits, 0 hangs\n", FORKS);
+    printf("handles: %ld forks with calls in flight, every child computed the same bits, 0 hangs\n", forks);
     return 0;
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc == 2); /* a directory for temporary files */
+    CHECK(argc >= 2); /* a directory for temporary files; how many forks */
     RUN(misuse());
     RUN(closing_contest());
     RUN(closing_under_way(argv[1], 0));
     RUN(closing_under_way(argv[1], 1));
-    RUN(forking());
+    RUN(forking(argc > 2 ? atol(argv[2]) : 200));
     return 0;
 }

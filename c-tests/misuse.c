@@ -19,6 +19,7 @@
  *   k no whole blocks or 0; m or n 0; products overflow     SHAPE; nothing to do; SHAPE   here, status, matmul
  *   w, x or y shorter than the shape needs                  BUFFER_TOO_SMALL              status
  *   y overlaps x or w; outputs overlap inputs               ALIASING                      status, validate, writer_misuse
+ *   x overlaps w                                            works, both are only read     here
  *   pointers that are not aligned                           MISALIGNED                    status, manners
  *   stride shorter than a row, or too large                 SHAPE                         here, status
  *   NaN, infinities, denormals                              IEEE, in their row only       here, cpu_state (and Rust's tests)
@@ -30,10 +31,11 @@
  *   calls from a signal handler                             BUSY inside of a call         manners
  *   calls from the log callback                             BUSY                          log
  *   fork with calls in flight                               the child computes            handles
+ *   signals while threads are in calls                      handled on the host's threads signals
  *   pthread_cancel in a call                                after the call                manners
  *   dlclose with workers alive, dlopen again                nothing is unloaded           unload
  *   exit() while threads are in calls                       the process's own status      process
- *   small stack; rounding, flushing, unmasked exceptions    works, state restored         scripts/check_faults.sh; cpu_state
+ *   small stack; rounding, flushing, unmasked exceptions    works, state restored         stack, scripts/check_faults.sh; cpu_state
  *   no memory, descriptors or threads                       OUT_OF_MEMORY, IO; usable     memory, faults
  *   a panic inside                                          INTERNAL                      src/ffi/call.rs
  *   file shortened or changed after it was opened           TRUNCATED, CHANGED by verify  truncation
@@ -205,6 +207,8 @@ static int shapes(gguffuse_context *context, const unsigned char *w, size_t w_by
     CHECK_OK(gguffuse_matmul(context, q, w, w_bytes, N, K, x, 0, SIZE_MAX, 0, y, 0, SIZE_MAX)); /* nothing to do */
     /* an output of the length 0 at the end of its input shares no byte with it */
     CHECK_OK(gguffuse_matmul(context, q, w, w_bytes, N, K, x, X, 0, 0, x, 0, 0));
+    /* what is only read may overlap */
+    CHECK_OK(gguffuse_matmul(context, GGUFFUSE_TYPE_F32, x, X * sizeof *x, M, K, x, X, 0, M, y, Y, 0));
     free(x);
     free(y);
     return 0;

@@ -1,4 +1,5 @@
-/* The library in the life of a process: opening and closing for days; exit() while threads are in calls. Arguments: a
+/* The library in the life of a process: its first use while another thread forks; opening and closing for days; exit() while
+ * threads are in calls. Arguments: a
  * directory for temporary files, how many files are opened, how many processes exit. Figures at the end. */
 #include "common.h"
 #include "threads_alive.h"
@@ -134,6 +135,54 @@ static void at_exit(void) {
     }
 }
 
+/* A child that is forked while another thread makes its first context makes its own: nothing waits for what was left in the
+ * parent. In processes that have not used the library before. */
+static void *make_a_context(void *argument) {
+    *(gguffuse_context **)argument = context_with(1, 0);
+    return NULL;
+}
+
+static int forked_at_first_use(int delay) {
+    gguffuse_context *context = NULL;
+    pthread_t thread;
+    struct timespec pause = {0, 0};
+    int status = 0;
+    pid_t child;
+    pause.tv_nsec = delay;
+    CHECK(pthread_create(&thread, NULL, make_a_context, &context) == 0);
+    nanosleep(&pause, NULL);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(10);
+        _exit(context_with(1, 0) == NULL);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK(pthread_join(thread, NULL) == 0 && context != NULL);
+    return 0;
+}
+
+static int first_uses(long count) {
+    long i;
+    for (i = 0; i < count; i++) {
+        int status = 0;
+        pid_t child;
+        fflush(NULL);
+        child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            _exit(forked_at_first_use((int)(i % 50) * 2000));
+        }
+        CHECK(waitpid(child, &status, 0) == child);
+        if (status != 0) {
+            fprintf(stderr, "first use number %ld: status %#x\n", i, (unsigned)status);
+            return 1;
+        }
+    }
+    printf("process: %ld processes forked while the library was used for the first time, 0 hangs\n", count);
+    return 0;
+}
+
 /* exit() with three threads in calls and a pool at work: the process ends with its own status. */
 static int exits(long count, const bytes *raw, const float *x) {
     long i;
@@ -179,6 +228,7 @@ int main(int argc, char **argv) {
     bytes raw = model();
     CHECK(argc >= 2);
     fill_normal(x, M * K, 3);
+    RUN(first_uses(argc > 3 ? 10 * atol(argv[3]) : 200)); /* before any other use */
     RUN(exits(argc > 3 ? atol(argv[3]) : 20, &raw, x));
     RUN(soak(argc > 2 ? atol(argv[2]) : 5000, argv[1], &raw, x, y));
     free(raw.data);

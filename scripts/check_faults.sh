@@ -63,9 +63,11 @@ large_numbers() {
     echo "large numbers"
     run "plain" "$scratch/plain/process" FILES 100000 200
     run "plain" "$scratch/plain/unload" FILES 200 "$target/release/libgguffuse.so"
-    run "plain" "$scratch/plain/handles" FILES
+    run "plain" "$scratch/plain/handles" FILES 1000
+    run "plain" "$scratch/plain/signals" FILES 10000
     run "plain" "$scratch/plain/threads" FILES $((long ? 100000 : 10000))
     run "plain" "$scratch/plain/faults" FILES $((long ? 1000 : 60))
+    run "plain" "$scratch/plain/cpu_state" FILES all
 }
 
 small_stack() {
@@ -73,12 +75,16 @@ small_stack() {
     echo "a stack of 64 KiB, for the first thread and for all others"
     for program in "${programs[@]}"; do
         case $program in
-        unload | faults | process) continue ;; # done above; their processes are many
+        unload | faults | process) continue ;;
         esac
         for level in "${levels[@]}"; do
             run "$level" env "GGUFFUSE_MAX_ISA=$level" bash -c 'ulimit -s 64 && exec "$@"' - "$scratch/plain/$program" FILES
         done
     done
+    # Many processes each: a few of them, at the best level.
+    run "best" bash -c 'ulimit -s 64 && exec "$@"' - "$scratch/plain/process" FILES 1000 10
+    run "best" bash -c 'ulimit -s 64 && exec "$@"' - "$scratch/plain/faults" FILES 3
+    run "best" bash -c 'ulimit -s 64 && exec "$@"' - "$scratch/plain/unload" FILES 20 "$target/release/libgguffuse.so"
 }
 
 # What valgrind can't run: programs that stand in for malloc, and those that look at MXCSR, which it doesn't keep.
@@ -87,7 +93,7 @@ memcheck() {
     echo "valgrind, up to AVX2: no error, nothing lost"
     for program in "${programs[@]}"; do
         case $program in
-        unload | faults | memory | cpu_state | process | manners) continue ;;
+        unload | faults | memory | cpu_state | process | manners | signals | stack) continue ;;
         # Children of a fork keep what was in use when they were made; and 200 of them take minutes.
         handles | activations) continue ;;
         matmul) ((long)) || continue ;;
@@ -120,7 +126,7 @@ address() {
             "$scratch/address/$program" FILES
     done
     if ((long)); then
-        RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR="$target/address" \
+        RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_TARGET_DIR="$target/address" \
             cargo test --locked --target "$triple" --lib --test gguf --test matmul --test quantize --test weights
     fi
 }

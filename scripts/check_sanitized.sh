@@ -20,6 +20,7 @@ output=$(cargo test --locked --target "$host" "${tests[@]}" -- --nocapture) || {
     printf '%s\n' "$output"
     exit 1
 }
-grep -E '^(corpus|slowest|single faults)|^test result' <<<"$output"
+# A test's first line follows its name.
+grep -oE '(corpus, |slowest |single faults: ).*|^test result.*' <<<"$output"
 # That it was the sanitized library: the C program and Python say so.
 (($(grep -c 'under AddressSanitizer' <<<"$output") == 2))

@@ -123,7 +123,7 @@ macro_rules! programs {
 
 programs! {
     { activations log offsets matmul metadata status nulls handles manners memory validate writer writer_misuse cpu_state }
-    once { faults misuse process threads truncation }
+    once { faults misuse process signals stack threads truncation }
     by_hand { unload }
 }
 

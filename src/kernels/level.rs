@@ -1,7 +1,7 @@
 //! The ISA levels: an ordered, nameable, forceable list. Knows no kernel.
 
 use crate::error::{Error, Result, error};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// An instruction-set level, ordered by what it can do. A machine may lack one that lies between two that it has: AVX-512
 /// came before AVX-VNNI.
@@ -19,24 +19,71 @@ pub enum Level {
     Amx,
 }
 
+// What is found out once is kept in atomics: a `OnceLock` would make the child of a fork wait for ever, if another thread of
+// its parent was just finding it out.
+
 /// The cap that `GGUFFUSE_MAX_ISA` sets, as the process's first context finds it. It is read once, and not through
 /// `std::env`, which copies it to the heap and aborts the process when there is none.
 fn cap_of_environment() -> Result<Level> {
-    /// `None`: the name of no level.
-    static CAP: OnceLock<Option<Level>> = OnceLock::new();
-    let cap = CAP.get_or_init(|| {
+    const NOT_READ: u32 = u32::MAX;
+    /// The level's place in `ALL`, or beyond: the name of no level.
+    static CAP: AtomicU32 = AtomicU32::new(NOT_READ);
+    let read = || {
         // SAFETY: the name is a C string. The text is read at once: only a host that changes its environment at this
         // very moment, in another thread, could take it away, as it could for any reader.
         let value = unsafe { libc::getenv(c"GGUFFUSE_MAX_ISA".as_ptr()) };
         if value.is_null() {
-            return Some(Level::Amx);
+            return Level::Amx as u32;
         }
         // SAFETY: `getenv` gives a C string.
         let name = unsafe { std::ffi::CStr::from_ptr(value) }.to_bytes();
-        let named = Level::ALL.iter().copied().find(|level| level.name().as_bytes() == name);
-        if name.is_empty() { Some(Level::Amx) } else { named }
-    });
-    cap.ok_or_else(|| error!(UnsupportedIsa, "GGUFFUSE_MAX_ISA names no level"))
+        let named = Level::ALL.iter().position(|level| level.name().as_bytes() == name);
+        if name.is_empty() { Level::Amx as u32 } else { named.unwrap_or(Level::ALL.len()) as u32 }
+    };
+    // Relaxed: the number is all there is. Whoever is first is right.
+    let cap = match CAP.load(Ordering::Relaxed) {
+        NOT_READ => {
+            let cap = read();
+            CAP.compare_exchange(NOT_READ, cap, Ordering::Relaxed, Ordering::Relaxed)
+                .map_or_else(|first| first, |_| cap)
+        }
+        cap => cap,
+    };
+    let level = Level::ALL.get(cap as usize).copied();
+    level.ok_or_else(|| error!(UnsupportedIsa, "GGUFFUSE_MAX_ISA names no level"))
+}
+
+const COUNT: usize = Level::ALL.len();
+
+/// The sets of levels, each as a list: set number i has the level at place p of `ALL` where bit p of i is set.
+static SETS: [[Level; COUNT]; 1 << COUNT] = {
+    let mut sets = [[Level::Scalar; COUNT]; 1 << COUNT];
+    let mut number = 0;
+    while number < sets.len() {
+        let (mut place, mut count) = (0, 0);
+        while place < COUNT {
+            if number >> place & 1 == 1 {
+                sets[number][count] = Level::ALL[place];
+                count += 1;
+            }
+            place += 1;
+        }
+        number += 1;
+    }
+    sets
+};
+
+/// The number of the set of the levels that this machine has. Never 0, as every machine has the scalar one.
+fn set_of_this_machine() -> u32 {
+    static SET: AtomicU32 = AtomicU32::new(0);
+    // Relaxed: the number is all there is, and whoever finds it finds the same.
+    let mut set = SET.load(Ordering::Relaxed);
+    if set == 0 {
+        let has = |(place, level): (usize, &Level)| u32::from(level.is_supported()) << place;
+        set = Level::ALL.iter().enumerate().map(has).sum();
+        SET.store(set, Ordering::Relaxed);
+    }
+    set
 }
 
 impl Level {
@@ -72,17 +119,8 @@ impl Level {
     /// The levels that have kernels in this build and that the CPU and the OS have, lowest first. For `amx` the OS also has to
     /// let the process use it, which it is asked when a context wants it: see [`Level::granted`].
     pub fn available() -> &'static [Level] {
-        static AVAILABLE: OnceLock<(usize, [Level; Level::ALL.len()])> = OnceLock::new();
-        let (count, levels) = AVAILABLE.get_or_init(|| {
-            let mut levels = [Level::Scalar; Level::ALL.len()];
-            let mut count = 0;
-            for level in Level::ALL.iter().copied().filter(|level| level.is_supported()) {
-                levels[count] = level;
-                count += 1;
-            }
-            (count, levels)
-        });
-        &levels[..*count]
+        let set = set_of_this_machine();
+        &SETS[set as usize][..set.count_ones() as usize]
     }
 
     /// The best available level at most `cap` (`None`: any) and at most what `GGUFFUSE_MAX_ISA` says.

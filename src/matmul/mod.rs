@@ -8,6 +8,7 @@ mod operands;
 mod pool;
 mod product;
 mod scratch;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod thread;

@@ -15,18 +15,17 @@
 //! context goes; the last one frees the crew.
 
 use super::cpus;
-use super::thread::{self, Start};
+use super::sync::{self, AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Instant, Mutex, UnsafeCell, Word};
+use super::thread::Start;
 use crate::error::{Error, Result};
 use crate::kernels::float_state::FloatState;
 use crate::log::{self, Importance};
-use std::alloc::{Layout, alloc, dealloc};
-use std::cell::{Cell, UnsafeCell};
-use std::hint::spin_loop;
+use std::alloc::Layout;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// The most threads of a context, the caller's included.
 pub(crate) const MAX_THREADS: usize = 256;
@@ -53,7 +52,7 @@ const INSIDE: u64 = OPEN - 1;
 type Function<'a> = dyn Fn(usize) + Sync + 'a;
 
 /// The most queues that the parts of a job are divided into.
-const MAX_QUEUES: usize = 32;
+const MAX_QUEUES: usize = if cfg!(loom) { 3 } else { 32 };
 
 /// How many parts of a queue were taken. On a cache line of its own.
 #[repr(align(64))]
@@ -76,7 +75,7 @@ struct Crew {
     owners: AtomicUsize,
     state: AtomicU64,
     /// Grows by 1 with each job; what workers sleep on.
-    jobs: AtomicU32,
+    jobs: Word,
     /// Workers that were numbered.
     numbered: AtomicUsize,
     sleepers: AtomicU32,
@@ -100,10 +99,10 @@ unsafe impl Send for CrewOwner {}
 impl Drop for CrewOwner {
     fn drop(&mut self) {
         let crew = self.crew();
-        if crew.process == std::process::id() {
+        if crew.process == sync::process() {
             crew.ended.store(true, Ordering::Release);
             crew.jobs.fetch_add(1, Ordering::SeqCst);
-            thread::wake(&crew.jobs, MAX_THREADS);
+            sync::wake(&crew.jobs, MAX_THREADS);
             Crew::leave(self.crew);
         }
         // Else: the workers lived in the parent, and whatever they were doing with their copy stands still for ever.
@@ -135,7 +134,7 @@ impl Pool {
     /// # Errors
     /// `Internal` when a part panicked on a worker.
     pub(crate) fn run(&self, nanoseconds: usize, parts: usize, part: &(dyn Fn(usize, usize) + Sync)) -> Result<()> {
-        let queues = [const { Queue(AtomicUsize::new(0)) }; MAX_QUEUES];
+        let queues: [Queue; MAX_QUEUES] = std::array::from_fn(|_| Queue(AtomicUsize::new(0)));
         let queues = &queues[..self.threads.min(MAX_QUEUES)];
         let function = |thread: usize| {
             for offset in 0..queues.len() {
@@ -153,7 +152,7 @@ impl Pool {
         if self.threads > 1 && parts > 1 && nanoseconds >= SHARED_FROM {
             // Held during the job: whoever finds it taken works alone.
             if let Ok(mut owner) = self.crew.try_lock() {
-                if owner.as_ref().is_none_or(|owner| owner.crew().process != std::process::id()) {
+                if owner.as_ref().is_none_or(|owner| owner.crew().process != sync::process()) {
                     *owner = Crew::start(self.threads - 1);
                 }
                 if let Some(owner) = owner.as_mut()
@@ -201,13 +200,13 @@ impl Crew {
         let nothing: &'static Function<'static> = &nothing;
         // SAFETY: the layout is not empty; the memory is written whole before it is used.
         let crew = unsafe {
-            let crew = NonNull::new(alloc(Layout::new::<Crew>()).cast::<Crew>())?;
+            let crew = NonNull::new(sync::alloc(Layout::new::<Crew>()).cast::<Crew>())?;
             crew.write(Crew {
                 start: Start { run: work, argument: crew.as_ptr().cast_const().cast() },
-                process: std::process::id(),
+                process: sync::process(),
                 owners: AtomicUsize::new(1),
                 state: AtomicU64::new(0),
-                jobs: AtomicU32::new(0),
+                jobs: Word::new(0),
                 numbered: AtomicUsize::new(0),
                 sleepers: AtomicU32::new(0),
                 function: UnsafeCell::new(nothing),
@@ -220,7 +219,7 @@ impl Crew {
         let shared: &'static Crew = unsafe { crew.as_ref() };
         for started in 0..count {
             shared.owners.fetch_add(1, Ordering::Relaxed);
-            if !thread::start(&shared.start) {
+            if !sync::start(&shared.start) {
                 shared.owners.fetch_sub(1, Ordering::Relaxed);
                 let text = format_args!("{started} of {count} worker threads could be started");
                 log::say(Importance::Warning, text);
@@ -236,7 +235,9 @@ impl Crew {
         // AcqRel: what the others did with it happened before it is freed.
         unsafe {
             if crew.as_ref().owners.fetch_sub(1, Ordering::AcqRel) == 1 {
-                dealloc(crew.as_ptr().cast(), Layout::new::<Crew>());
+                #[cfg(loom)]
+                models::check_before_freeing(crew.as_ref());
+                sync::dealloc(crew.as_ptr().cast(), Layout::new::<Crew>());
             }
         }
     }
@@ -253,18 +254,18 @@ impl Crew {
                 while self.0.load(Ordering::Acquire) & INSIDE != 0 {
                     looks = looks.saturating_add(1);
                     if looks < CLOSING_LOOKS {
-                        spin_loop();
+                        sync::spin_loop();
                     } else {
-                        std::thread::yield_now();
+                        sync::yield_now();
                     }
                 }
             }
         }
         // SAFETY: no worker is inside (the last job waited for that) and none can enter a closed job, so nobody reads
         // the pointer while it is written. Its lifetime is extended only until `Closing` has seen the last worker leave.
-        unsafe {
-            *self.function.get() = std::mem::transmute::<*const Function<'_>, *const Function<'static>>(function);
-        }
+        self.function.with_mut(|kept| unsafe {
+            *kept = std::mem::transmute::<*const Function<'_>, *const Function<'static>>(function);
+        });
         let closing = Closing(&self.state);
         let number = (self.state.load(Ordering::Relaxed) >> 32).wrapping_add(1);
         // Release: whoever enters sees the function. SeqCst: a worker that sleeps is woken, one that is about to sleep finds
@@ -272,7 +273,7 @@ impl Crew {
         self.state.store(number << 32 | OPEN, Ordering::SeqCst);
         self.jobs.fetch_add(1, Ordering::SeqCst);
         if woken > 0 {
-            thread::wake(&self.jobs, woken);
+            sync::wake(&self.jobs, woken);
         }
         function(0);
         drop(closing);
@@ -286,47 +287,49 @@ impl Crew {
     /// last one. Returns what `jobs` was before the last look that found nothing.
     fn look_for_a_job(&self, worker: usize, done: &mut u64) -> u32 {
         /// Looks between two at the clock, which takes as long as some.
-        const LOOKS: u32 = 64;
+        const LOOKS: u32 = if cfg!(loom) { 1 } else { 64 };
         let mut since = Instant::now();
         loop {
             for _ in 0..LOOKS {
                 let jobs = self.jobs.load(Ordering::SeqCst);
-                let before = *done;
-                *done = self.take_part(worker, before);
-                if *done != before {
+                if self.take_part(worker, done) {
                     since = Instant::now();
                 } else if self.ended.load(Ordering::Acquire) {
                     return jobs;
                 }
-                spin_loop();
+                sync::spin_loop();
             }
             let jobs = self.jobs.load(Ordering::SeqCst);
-            if since.elapsed() >= LOOKING && self.take_part(worker, *done) == *done {
-                return jobs;
+            if since.elapsed() >= LOOKING {
+                if !self.take_part(worker, done) {
+                    return jobs;
+                }
+                since = Instant::now();
             }
         }
     }
 
-    /// Takes part in the open job, unless it is number `done`; returns the number of the last one taken part in.
-    fn take_part(&self, worker: usize, done: u64) -> u64 {
+    /// Takes part in the open job and makes `done` its number, unless it is that already. False where there is none.
+    fn take_part(&self, worker: usize, done: &mut u64) -> bool {
         let state = self.state.load(Ordering::SeqCst);
         let number = state >> 32;
-        if state & OPEN == 0 || number == done {
-            return done;
+        if state & OPEN == 0 || number == *done {
+            return false;
         }
         // Acquire: the function is visible.
         if self.state.compare_exchange(state, state + 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return done;
+            return false;
         }
+        *done = number;
         // SAFETY: inside an open job; the caller keeps the function alive until this worker has left.
-        let function = unsafe { &**self.function.get() };
+        let function = self.function.with(|kept| unsafe { &**kept });
         // A panic is a bug of this library; it must not take the host down, and the caller must not wait for ever.
         if catch_unwind(AssertUnwindSafe(|| function(worker))).is_err() {
             self.panicked.store(true, Ordering::Relaxed);
         }
         // Release: what was written is visible to the caller.
         self.state.fetch_sub(1, Ordering::Release);
-        number
+        true
     }
 }
 
@@ -347,7 +350,7 @@ fn work(crew: *const ()) {
             break;
         }
         crew.sleepers.fetch_add(1, Ordering::SeqCst);
-        thread::wait(&crew.jobs, jobs);
+        sync::wait(&crew.jobs, jobs);
         crew.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
     Crew::leave(owned);
@@ -361,7 +364,11 @@ pub(crate) fn resolve_threads(threads: u32) -> usize {
     }
 }
 
-#[cfg(test)]
+#[cfg(loom)]
+#[path = "../../tests/pool_models/models.rs"]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
