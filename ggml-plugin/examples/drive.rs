@@ -16,6 +16,20 @@ use std::time::Instant;
 #[derive(Clone, Copy)]
 struct Params([u8; 512]);
 
+impl Params {
+    /// What a function returns whose result is such a struct, with zeros after it: what happens to lie there must not be taken
+    /// for a switch that is on. The caller of such a function on x86-64 hands over a pointer to the room for it.
+    ///
+    /// # Safety
+    /// A function without arguments whose result is a struct of 17 to 512 bytes.
+    unsafe fn of(function: unsafe extern "C" fn(*mut Params) -> *mut Params) -> Params {
+        let mut params = Params([0; 512]);
+        // SAFETY: the caller's promise.
+        unsafe { function(&mut params) };
+        params
+    }
+}
+
 /// `struct llama_batch`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -160,7 +174,7 @@ fn main() {
             function!(ggml, ggml_backend_load_all_from_path: fn(*const c_char))(path.as_ptr());
         }
         function!(llama, llama_backend_init: fn())();
-        let mut params = function!(llama, llama_model_default_params: fn() -> Params)();
+        let mut params = Params::of(function!(llama, llama_model_default_params: fn(*mut Params) -> *mut Params));
         if set.contains_key("no-repack") {
             // The only switch of the last ones that is on by default, but for use_mmap, which lies before it.
             let at = (72..104).rfind(|at| params.0[*at] == 1).expect("use_extra_bufts");
@@ -175,7 +189,7 @@ fn main() {
         );
         assert!(!model.is_null(), "the model was not loaded");
         let load = from.elapsed();
-        let mut params = function!(llama, llama_context_default_params: fn() -> Params)();
+        let mut params = Params::of(function!(llama, llama_context_default_params: fn(*mut Params) -> *mut Params));
         // n_ctx, n_batch, n_ubatch
         for (index, value) in [2048u32, 2048, 512].into_iter().enumerate() {
             params.0[index * 4..][..4].copy_from_slice(&value.to_le_bytes());
