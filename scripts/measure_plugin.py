@@ -3,7 +3,7 @@
 
     scripts/measure_plugin.py WORK PROGRAMS MODEL [--rounds N] [--threads N] [--types]
 
-WORK and PROGRAMS: what scripts/check_plugin.sh has made. The engine alone runs with and without its repacked weights, and the
+WORK and PROGRAMS: what scripts/check_plugin.sh MODEL WORK has made. The engine alone runs with and without its repacked weights, and the
 better of the two counts. Prompt of 512 tokens and decode; the best of all rounds, by the clock and by processor time (which says
 more on a machine where others work as well). Models: TinyLlama's shape with random weights and llama.cpp's mix of types, the
 real model MODEL; with --types a small model of each type as well.

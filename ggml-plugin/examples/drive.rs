@@ -2,17 +2,33 @@
 //! tokens, and how often the plugin was called. Loads everything at run time; knows the few offsets it sets.
 //!
 //! drive LIBRARIES MODEL [--prompt M] [--tokens T] [--threads N] [--rounds R] [--no-repack] [--logits FILE]
-//!       [--text TEXT] [--abort NODE]
+//!       [--reference FILE] [--text TEXT] [--abort NODE]
+//!
+//! --logits writes the logits of every step of the first round, --reference says how far they are from such a file's.
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_int, c_void};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Instant;
 
 /// `struct llama_model_params` and `struct llama_context_params` differ from version to version: bytes, more than either has.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Params([u8; 512]);
+
+impl Params {
+    /// What a function returns whose result is such a struct, with zeros after it: what happens to lie there must not be taken
+    /// for a switch that is on. The caller of such a function on x86-64 hands over a pointer to the room for it.
+    ///
+    /// # Safety
+    /// A function without arguments whose result is a struct of 17 to 512 bytes.
+    unsafe fn of(function: unsafe extern "C" fn(*mut Params) -> *mut Params) -> Params {
+        let mut params = Params([0; 512]);
+        // SAFETY: the caller's promise.
+        unsafe { function(&mut params) };
+        params
+    }
+}
 
 /// `struct llama_batch`.
 #[repr(C)]
@@ -78,6 +94,18 @@ fn processor_seconds() -> f64 {
         assert_eq!(libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time), 0);
         time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
     }
+}
+
+/// The squared error of `logits`, by the square of those that are next in `file`.
+fn squared_error(logits: &[f32], file: &mut std::fs::File) -> f64 {
+    let mut bytes = vec![0; size_of_val(logits)];
+    file.read_exact(&mut bytes).expect("the reference has as many steps");
+    let reference = bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+    let square = |value: f64| value * value;
+    let of = |logit: &f32, reference: f64| (square(f64::from(*logit) - reference), square(reference));
+    let pairs = logits.iter().zip(reference).map(|(logit, reference)| of(logit, reference));
+    let (error, whole) = pairs.fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
+    error / whole
 }
 
 fn counts() -> [u64; 3] {
@@ -146,7 +174,7 @@ fn main() {
             function!(ggml, ggml_backend_load_all_from_path: fn(*const c_char))(path.as_ptr());
         }
         function!(llama, llama_backend_init: fn())();
-        let mut params = function!(llama, llama_model_default_params: fn() -> Params)();
+        let mut params = Params::of(function!(llama, llama_model_default_params: fn(*mut Params) -> *mut Params));
         if set.contains_key("no-repack") {
             // The only switch of the last ones that is on by default, but for use_mmap, which lies before it.
             let at = (72..104).rfind(|at| params.0[*at] == 1).expect("use_extra_bufts");
@@ -161,7 +189,7 @@ fn main() {
         );
         assert!(!model.is_null(), "the model was not loaded");
         let load = from.elapsed();
-        let mut params = function!(llama, llama_context_default_params: fn() -> Params)();
+        let mut params = Params::of(function!(llama, llama_context_default_params: fn(*mut Params) -> *mut Params));
         // n_ctx, n_batch, n_ubatch
         for (index, value) in [2048u32, 2048, 512].into_iter().enumerate() {
             params.0[index * 4..][..4].copy_from_slice(&value.to_le_bytes());
@@ -191,6 +219,8 @@ fn main() {
             None => (0..number("prompt")).map(|i| (i * 7919 + 1000) % (n_vocab as i32 - 300) + 259).collect(),
         };
         let mut log = set.get("logits").map(|path| std::fs::File::create(path).unwrap());
+        let mut reference = set.get("reference").map(|path| std::fs::File::open(path).unwrap());
+        let mut errors = Vec::new();
         let mut prompt_best = f64::INFINITY;
         let mut token_best = f64::INFINITY;
         let (mut prompt_processor, mut token_processor) = (f64::INFINITY, f64::INFINITY);
@@ -224,6 +254,9 @@ fn main() {
                 if let Some(log) = log.as_mut().filter(|_| round == 0) {
                     log.write_all(std::slice::from_raw_parts(logits.as_ptr().cast(), n_vocab * 4)).unwrap();
                 }
+                if let Some(reference) = reference.as_mut().filter(|_| round == 0) {
+                    errors.push(squared_error(logits, reference));
+                }
                 if step == number("tokens") {
                     break;
                 }
@@ -244,7 +277,7 @@ fn main() {
         let after = counts();
         let (resident, most) = memory();
         println!(
-            "{{\"prompt_tokens\":{},\"prompt_per_s\":{:.2},\"token_ms\":{:.4},\"token_mean_ms\":{:.4},\"prompt_processor_s\":{prompt_processor:.4},\"token_processor_ms\":{:.4},\"load_s\":{:.3},\"resident_mib\":{resident:.1},\"most_mib\":{most:.1},\"evaluations\":{evaluations},\"graphs\":{},\"products\":{},\"shared\":{},\"tokens\":{tokens:?}}}",
+            "{{\"prompt_tokens\":{},\"prompt_per_s\":{:.2},\"token_ms\":{:.4},\"token_mean_ms\":{:.4},\"prompt_processor_s\":{prompt_processor:.4},\"token_processor_ms\":{:.4},\"load_s\":{:.3},\"resident_mib\":{resident:.1},\"most_mib\":{most:.1},\"evaluations\":{evaluations},\"graphs\":{},\"products\":{},\"shared\":{},\"tokens\":{tokens:?},\"errors\":{errors:?}}}",
             prompt.len(),
             prompt.len() as f64 / prompt_best,
             token_best * 1e3,

@@ -2,14 +2,13 @@
 //! own Q4_K_M has (more bits for attn_v and ffn_down in half of the layers), or with every weight of one type, or a mixture of
 //! experts. It says nothing sensible.
 //!
-//! make_model FILE [--layers L] [--type TYPE] [--experts E] [--width K]
+//! make_model FILE [--layers L] [--type TYPE] [--experts E] [--width K] [--vocabulary V]
 //! make_model FILE --from MODEL: the weights of another file as f32, so that an engine multiplies without rounding.
 
 use gguffuse::blocks::{TensorType, dequantize, quantize};
 use gguffuse::gguf::{ArrayInput, File, OpenOptions, Writer};
 use std::collections::HashMap;
 
-const VOCABULARY: usize = 32000;
 const HEAD: usize = 64;
 
 #[path = "random/mod.rs"]
@@ -46,7 +45,7 @@ fn more_bits(layer: usize, layers: usize) -> bool {
 }
 
 /// A token's text, score and type, for each token.
-fn vocabulary() -> (Vec<String>, Vec<f32>, Vec<i32>) {
+fn vocabulary(count: usize) -> (Vec<String>, Vec<f32>, Vec<i32>) {
     let text = |i: usize| match i {
         0 => "<unk>".to_owned(),
         1 => "<s>".to_owned(),
@@ -60,7 +59,7 @@ fn vocabulary() -> (Vec<String>, Vec<f32>, Vec<i32>) {
         3..259 => 6,
         _ => 1,
     };
-    let all = 0..VOCABULARY;
+    let all = 0..count;
     (all.clone().map(text).collect(), all.clone().map(|i| -(i as f32)).collect(), all.map(kind).collect())
 }
 
@@ -97,6 +96,7 @@ fn main() {
         return as_f32(source, path).expect("the file is written");
     }
     let (layers, experts, width) = (number("--layers", 22), number("--experts", 0), number("--width", 2048));
+    let tokens = number("--vocabulary", 32000);
     let forward = if experts > 0 { width / 2 } else { width * 11 / 4 };
     let (heads, kv_heads) = (width / HEAD, (width / HEAD / 8).max(1));
     let only = options.get("--type").map(|name| {
@@ -114,8 +114,8 @@ fn main() {
         made.entry((tensor_type, n, k)).or_insert_with(|| blocks(&mut random, tensor_type, n, k));
         tensors.push((name, tensor_type, dims.iter().map(|dim| *dim as u64).collect()));
     };
-    add("token_embd.weight".into(), small, &[width, VOCABULARY]);
-    add("output.weight".into(), large, &[width, VOCABULARY]);
+    add("token_embd.weight".into(), small, &[width, tokens]);
+    add("output.weight".into(), large, &[width, tokens]);
     for layer in 0..layers {
         let more = if more_bits(layer, layers) { large } else { small };
         let name = |what: &str| format!("blk.{layer}.{what}.weight");
@@ -134,7 +134,7 @@ fn main() {
         }
     }
 
-    let (texts, scores, kinds) = vocabulary();
+    let (texts, scores, kinds) = vocabulary(tokens);
     let texts: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
     let mut writer = Writer::new();
     let mut write = || -> gguffuse::Result<()> {
@@ -147,7 +147,7 @@ fn main() {
             ("attention.head_count", heads),
             ("attention.head_count_kv", kv_heads),
             ("rope.dimension_count", HEAD),
-            ("vocab_size", VOCABULARY),
+            ("vocab_size", tokens),
         ] {
             writer.metadata(&format!("llama.{key}"), value as u32)?;
         }

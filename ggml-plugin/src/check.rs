@@ -108,12 +108,12 @@ fn activation(row: usize, column: usize) -> i32 {
     if column.is_multiple_of(32) { 127 } else { ((row * 5 + column * 11) % 200) as i32 - 100 }
 }
 
-/// One product of 32 weight rows with 3 activation rows on `backend`: whether it comes out right. The numbers are integers
+/// One product of 32 weight rows with 3 activation rows on `backend`: whether the device says that it can, and it comes out right. The numbers are integers
 /// which rounding to 8 bits leaves as they are.
 ///
 /// # Safety
-/// `backend` is one of the engine's.
-pub unsafe fn product(host: &Host, backend: *mut Backend) -> Result<(), &'static str> {
+/// `device` and `backend` are the engine's.
+pub unsafe fn product(host: &Host, device: *mut Device, backend: *mut Backend) -> Result<(), &'static str> {
     let context = Context::new(host)?;
     // SAFETY: ggml's functions; tensors as `tensors` has checked them, with data of their own in the context.
     unsafe {
@@ -136,6 +136,9 @@ pub unsafe fn product(host: &Host, backend: *mut Backend) -> Result<(), &'static
         results.fill(f32::NAN);
         let graph = (host.ggml_new_graph)(context.0);
         (host.ggml_build_forward_expand)(graph, y);
+        if !(host.ggml_backend_dev_supports_op)(device, y) {
+            return Err("the engine's CPU device does not support a product");
+        }
         let op = (*y).op;
         let params = (*y).op_params;
         if (host.ggml_backend_graph_compute)(backend, graph) != 0 {

@@ -20,6 +20,7 @@ pub struct Engine {
     pub registration: *mut Registration,
     pub init_backend: InitBackend,
     pub get_proc_address: GetProcAddress,
+    pub supports_op: SupportsOp,
     /// The list that the engine gets instead of its own, once it was asked for.
     pub extra: extra::Filtered,
     /// Set when something failed that should not: from then on the engine computes alone.
@@ -33,6 +34,7 @@ pub struct Engine {
 pub struct Calls {
     pub init_backend: AtomicUsize,
     pub get_proc_address: AtomicUsize,
+    pub supports_op: AtomicUsize,
     pub graph_compute: AtomicUsize,
     pub free: AtomicUsize,
 }
@@ -169,6 +171,21 @@ extern "C" fn compute(_: *mut Tensor, _: c_int, threads: c_int, job: *mut c_void
     // SAFETY: a job that `Plan::prepare` has put into the node, and that lives until the graph has been computed.
     let job = unsafe { &*job.cast::<Job>() };
     work::run(job, usize::try_from(threads).unwrap_or(1));
+}
+
+/// In the place of the CPU device's `supports_op`.
+///
+/// # Safety
+/// Called by the engine.
+pub unsafe extern "C" fn supports_op(device: *mut Device, op: *const Tensor) -> bool {
+    let engine = catch_unwind(|| engine_of(device)).ok().flatten();
+    let Some(engine) = engine else { return false };
+    engine.calls.supports_op.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: a tensor of the engine's.
+    let refuses = || unsafe { op.as_ref().is_some_and(|op| extra::refuses(engine, op)) };
+    let refused = !engine.off.load(Ordering::Relaxed) && catch_unwind(AssertUnwindSafe(refuses)).unwrap_or(false);
+    // SAFETY: the engine's function with the engine's arguments.
+    !refused && unsafe { (engine.supports_op)(device, op) }
 }
 
 /// In the place of the registration's `get_proc_address`.

@@ -50,6 +50,8 @@ functions! {
     ggml_backend_reg_get_proc_address: fn(*mut Registration, *const c_char) -> *mut c_void;
     ggml_backend_free: fn(*mut Backend);
     ggml_backend_graph_compute: fn(*mut Backend, *mut Graph) -> c_int;
+    ggml_backend_dev_supports_op: fn(*mut Device, *const Tensor) -> bool;
+    ggml_backend_buffer_get_type: fn(*mut Buffer) -> *mut BufferType;
     ggml_backend_buffer_is_host: fn(*mut Buffer) -> bool;
     ggml_backend_buft_name: fn(*mut BufferType) -> *const c_char;
     ggml_op_name: fn(u32) -> *const c_char;

@@ -87,6 +87,7 @@ pub fn product_hint(tensor: &Tensor) -> u32 {
 
 pub type GetProcAddress = unsafe extern "C" fn(*mut Registration, *const c_char) -> *mut c_void;
 pub type InitBackend = unsafe extern "C" fn(*mut Device, *const c_char) -> *mut Backend;
+pub type SupportsOp = unsafe extern "C" fn(*mut Device, *const Tensor) -> bool;
 pub type GraphCompute = unsafe extern "C" fn(*mut Backend, *mut Graph) -> c_int;
 pub type FreeBackend = unsafe extern "C" fn(*mut Backend);
 pub type GetExtraBufferTypes = unsafe extern "C" fn(*mut Device) -> *mut *mut BufferType;
@@ -112,7 +113,9 @@ pub const API_VERSIONS: std::ops::RangeInclusive<c_int> = 2..=3;
 pub struct Device {
     first: [*const c_void; 5],
     pub init_backend: Option<InitBackend>,
-    rest: [*const c_void; 9],
+    between: [*const c_void; 3],
+    pub supports_op: Option<SupportsOp>,
+    rest: [*const c_void; 5],
     pub registration: *mut Registration,
     context: *mut c_void,
 }

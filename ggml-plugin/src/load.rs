@@ -122,7 +122,8 @@ unsafe fn hook_engine(
         if !check::is_writable(device.cast()) || !check::is_writable(registration.cast()) {
             refuse!("the engine's CPU device is not writable");
         }
-        let (Some(init_backend), Some(get_proc_address)) = ((*device).init_backend, (*registration).get_proc_address)
+        let (Some(init_backend), Some(supports_op), Some(get_proc_address)) =
+            ((*device).init_backend, (*device).supports_op, (*registration).get_proc_address)
         else {
             refuse!("the engine's CPU device has no functions");
         };
@@ -150,15 +151,18 @@ unsafe fn hook_engine(
             registration,
             init_backend,
             get_proc_address,
+            supports_op,
             extra,
             off,
             calls,
         }));
         hook::add(engine);
         (*device).init_backend = Some(hook::init_backend);
+        (*device).supports_op = Some(hook::supports_op);
         (*registration).get_proc_address = Some(hook::get_proc_address);
         if let Err(why) = try_out(engine) {
             (*device).init_backend = Some(init_backend);
+            (*device).supports_op = Some(supports_op);
             (*registration).get_proc_address = Some(get_proc_address);
             engine.off.store(true, Ordering::Relaxed);
             // The engine stays known, for backends that are hooked already.
@@ -200,7 +204,7 @@ unsafe fn try_out(engine: &Engine) -> Result<(), &'static str> {
             std::mem::transmute::<*mut c_void, SetThreads>(set_threads)(backend, 1);
         }
         let before = statistics::PRODUCTS.load(Ordering::Relaxed);
-        let product = check::product(host, backend);
+        let product = check::product(host, *device, backend);
         let ours = called(&calls.graph_compute) && statistics::PRODUCTS.load(Ordering::Relaxed) == before + 1;
         (host.ggml_backend_free)(backend);
         if ours {
@@ -209,6 +213,9 @@ unsafe fn try_out(engine: &Engine) -> Result<(), &'static str> {
             statistics::PRODUCTS.fetch_sub(1, Ordering::Relaxed);
         }
         product?;
+        if !called(&calls.supports_op) {
+            return Err("devices are laid out otherwise");
+        }
         if !ours || !called(&calls.free) {
             return Err("backends are laid out otherwise");
         }

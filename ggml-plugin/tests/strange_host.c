@@ -100,6 +100,11 @@ void *ggml_backend_dev_init(void *device, const char *params) {
     return backend;
 }
 
+/* Not through the device either. */
+bool ggml_backend_dev_supports_op(void *device, void *op) {
+    return is("support") || REAL(bool (*)(void *, void *), ggml_backend_dev_supports_op)(device, op);
+}
+
 void *ggml_backend_reg_get_proc_address(void *registration, const char *name) {
     if (is("registration"))
         return NULL;
@@ -182,7 +187,7 @@ int main(int count, char **arguments) {
     int *registration = ggml_backend_dev_backend_reg(device);
     own_init = device[5];
     const char *strangers[] = {"size",    "dimensions", "strides", "operation", "sources",      "view",
-                               "name",    "custom",     "no custom", "another registration", "version", "device",
+                               "name",    "custom",     "no custom", "another registration", "version", "device", "support",
                                "registration", "failing", "wrong", ""};
     for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++) {
         uint64_t before[3], after[3];
