@@ -3,6 +3,7 @@
 //! The level `avxvnni` has the same vocabulary but for the dot products, which are [`Dots`].
 
 mod grids;
+mod maddubs;
 mod registers;
 
 pub(crate) use registers::{apart, even_signs, four_factors, load_small, set_halves, set_words, sum8, two_words};
@@ -12,6 +13,7 @@ use super::{Isa, Task};
 use crate::simd::{COLUMNS, LANES, Simd};
 use core::arch::x86_64::*;
 
+use maddubs::Maddubs;
 use registers::{multiply_bytes, spread_bits, transpose_words, twice};
 
 /// The AVX2 ISA.
@@ -55,68 +57,6 @@ pub(crate) trait Dots: Copy {
         steps: usize,
         code_max: usize,
     ) -> [[[[__m256i; 2]; P]; M]; V];
-}
-
-/// Multiplication by `maddubs`. Made only by `Avx2::run`, whose caller has detected the features.
-#[derive(Clone, Copy)]
-pub(crate) struct Maddubs(());
-
-// SAFETY of the blocks: the value proves that the CPU has AVX2.
-impl Dots for Maddubs {
-    const PANEL_FROM: [usize; 3] = [4, 4, 2];
-    const TILE_ROWS: [usize; 3] = [4, 2, 1];
-
-    #[inline(always)]
-    fn add_scaled(self, acc: __m256i, codes: __m256i, x: __m256i, scales: __m256i, code_max: usize) -> __m256i {
-        // SAFETY: the value.
-        unsafe { _mm256_add_epi32(acc, registers::dot32(codes, x, scales, code_max)) }
-    }
-
-    #[inline(always)]
-    fn dot(self, codes: __m256i, x: __m256i, code_max: usize) -> __m256i {
-        // SAFETY: the value.
-        unsafe { registers::dot32(codes, x, _mm256_set1_epi16(1), code_max) }
-    }
-
-    #[inline(always)]
-    fn dot_two(self, codes: __m256i, high: __m256i, low: __m256i, code_max: usize) -> __m256i {
-        // SAFETY: the value.
-        unsafe {
-            let high = registers::dot32(codes, high, _mm256_set1_epi16(256), code_max);
-            _mm256_add_epi32(high, registers::dot32(codes, low, _mm256_set1_epi16(1), code_max))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
-        self,
-        w: [*const u8; V],
-        x: [[*const i8; P]; M],
-        steps: usize,
-        code_max: usize,
-    ) -> [[[[__m256i; 2]; P]; M]; V] {
-        // SAFETY: the value, and the caller's promise.
-        unsafe {
-            if code_max <= 127 {
-                // Sums of two products are added up in 16 bits as long as they cannot overflow, then widened.
-                let narrow_steps = i16::MAX as usize / (2 * 128 * code_max);
-                return registers::panel_dots::<P, M, V>(w, x, steps, narrow_steps, 127, 0, 1);
-            }
-            // The top bit apart: 2 * 127 * 128 fits in 16 bits.
-            let mut sums = registers::panel_dots::<P, M, V>(w, x, steps, 1, 127, 0, 1);
-            let top = registers::panel_dots::<P, M, V>(w, x, steps, 8, 1, 7, 128);
-            for v in 0..V {
-                for m in 0..M {
-                    for p in 0..P {
-                        for half in 0..2 {
-                            sums[v][m][p][half] = _mm256_add_epi32(sums[v][m][p][half], top[v][m][p][half]);
-                        }
-                    }
-                }
-            }
-            sums
-        }
-    }
 }
 
 /// The vocabulary, with one of the multiplications. The features are proved by `D`.
