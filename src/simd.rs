@@ -329,6 +329,8 @@ pub trait Simd: Grids {
 
     /// Asks for the cache line at `address` to be brought in, to be read once. Never faults.
     fn prefetch(self, address: *const u8);
+    /// The same for what is read some microseconds later: into a cache that holds it until then.
+    fn prefetch_for_later(self, address: *const u8);
     /// Writes the codes of 16 rows, 64 columns each, as 16 vectors of 4 columns: `out[64 * c + 4 * r + b]` is row `r`,
     /// column `4c + b`.
     ///

@@ -26,7 +26,7 @@
 
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
-use super::panel::{PANEL_ROWS, PackJob, STRIPS, SweepJob};
+use super::panel::{Ahead, PANEL_ROWS, PackJob, STRIPS, SweepJob};
 use crate::blocks::Affine;
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
 use std::mem::MaybeUninit;
@@ -227,10 +227,12 @@ pub(super) unsafe fn sweep<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P
     let mut ints: [[MaybeUninit<IntTiles>; 4]; 2] = [[MaybeUninit::uninit(); 4]; 2];
     let mut set = 0;
     let mut pending: Option<Block> = None;
+    let mut ahead = Ahead::of(&job, job.chunks * job.m.div_ceil(2 * TILE_ROWS));
     for chunk in 0..job.chunks {
         let mut begin = 0;
         while begin < job.m {
             let block = Block::of(begin, job.m, chunk);
+            ahead.step(s);
             for weight in 0..=P {
                 // SAFETY: the caller's promise: block and chunk lie in the job; a pending block's sums were written before.
                 unsafe {

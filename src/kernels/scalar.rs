@@ -457,4 +457,7 @@ impl Simd for Token {
 
     #[inline(always)]
     fn prefetch(self, _address: *const u8) {}
+
+    #[inline(always)]
+    fn prefetch_for_later(self, _address: *const u8) {}
 }

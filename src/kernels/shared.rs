@@ -40,6 +40,12 @@ macro_rules! small_registers {
             // SAFETY: a prefetch is a hint that never faults.
             unsafe { _mm_prefetch::<_MM_HINT_NTA>(address.cast()) }
         }
+
+        #[inline(always)]
+        fn prefetch_for_later(self, address: *const u8) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+        }
     };
 }
 #[cfg(target_arch = "x86_64")]

@@ -452,6 +452,9 @@ pub(super) fn sums_of(
         x_stride: x.bytes / m,
         m,
         sums: sums.data.cast(),
+        // Beyond the guard page: what is asked for is not read.
+        next: panel.data,
+        next_bytes: 2 * panel.bytes + (1 << 14),
     };
     // SAFETY: an available level; buffers of the sizes that the job says.
     unsafe { (kernels.sweep[planes - 1])(job) };

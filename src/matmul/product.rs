@@ -207,6 +207,9 @@ impl Product<'_> {
         // SAFETY: all pointers stay inside of the checked operands, the packed activations and the buffer.
         unsafe {
             let sums = scratch.add(panel_bytes).cast::<f32>();
+            // The next panel, if this thread goes on with it; else another thread's, which only costs the asking.
+            let next_begin = rows.end * o.row_bytes;
+            let next = &o.w[next_begin..o.w.len().min(next_begin + rows.len() * o.row_bytes)];
             for first in (0..chunks).step_by(panel::PANEL_CHUNKS) {
                 let count = (chunks - first).min(panel::PANEL_CHUNKS);
                 (panels.pack)(panel::PackJob {
@@ -233,6 +236,8 @@ impl Product<'_> {
                         x_stride: packed.row_bytes,
                         m,
                         sums,
+                        next: next.as_ptr().wrapping_add(next.len() * begin / o.m),
+                        next_bytes: next.len() * m / o.m,
                     });
                     for row in 0..m {
                         let sums = sums.add(row * panel::PANEL_ROWS);
