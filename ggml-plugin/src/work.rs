@@ -83,6 +83,13 @@ fn take_parts(
     }
 }
 
+/// Which of `count` parts is taken at place `index`, so that each thread goes through parts that follow each other as long as all are
+/// equally fast: while the library multiplies by the weights of one part, it asks for those behind them.
+fn in_lanes(index: usize, count: usize, threads: usize) -> usize {
+    let length = count / threads;
+    if index < length * threads { index % threads * length + index / threads } else { index }
+}
+
 fn contexts(job: &Job) -> (&Context, &RowActivations) {
     // SAFETY: the contexts live as long as the process, the activations until the graph has been computed.
     unsafe { (&*job.context, &*job.activations) }
@@ -149,18 +156,19 @@ fn products(job: &Job, threads: usize) -> Result<()> {
             (tile.start / n_parts / m_parts, tile.start / n_parts % m_parts, tile.start % n_parts);
         let [i2, i3] = [batch % y.ne[1], batch / y.ne[1]];
         let matrix = [i2 / (y.ne[1] / job.w.ne[0]), i3 / (y.ne[2] / job.w.ne[1])];
+        let n_part = in_lanes(n_part, n_parts, threads);
         let rows = n_part * tile_n..((n_part + 1) * tile_n).min(job.w.n);
         let x_rows = m_part * tile_m..((m_part + 1) * tile_m).min(m);
         let stride = y.nb[0] / size_of::<f32>();
-        let data = y.row([0, i2, i3]).wrapping_add(x_rows.start * stride + rows.start);
-        let length = (x_rows.len() - 1) * stride + rows.len();
+        let data = y.row([0, i2, i3]).wrapping_add(x_rows.start * stride);
+        let length = (x_rows.len() - 1) * stride + job.w.n;
         let first = batch * m;
         // SAFETY: rows of the tensors, of which this thread took these results; packed before, as all threads have passed
         // the point where they wait, in this node or an earlier one.
         unsafe {
-            let w = weights(job, matrix, rows);
+            let w = weights(job, matrix, 0..job.w.n);
             let y = RawMatrixMut { data, length, stride };
-            context.matmul_row_activations_raw(&w, 0..w.n, activations, first + x_rows.start..first + x_rows.end, y)
+            context.matmul_row_activations_raw(&w, rows, activations, first + x_rows.start..first + x_rows.end, y)
         }
     })
 }
