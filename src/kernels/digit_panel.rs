@@ -1,8 +1,8 @@
 //! The panel of levels with a matrix unit, for types with integer scales: whole chunks are summed up as integers in tiles, and
 //! become floats once per chunk instead of once per group. Knows no ISA.
 //!
-//! `scale * (code - offset)` is an integer of at most 16 bits, so two signed digits hold it exactly: `256 * high + low`. Like
-//! any panel it has `STRIPS` strips; a strip is, for each chunk of 256 columns, a [`record_bytes`] record:
+//! `scale * (code - offset)` is an integer of at most 16 bits, so two signed digits hold it exactly: `256 * high + low`. A
+//! panel is `STRIPS` strips; a strip is, for each chunk of 256 columns, a [`record_bytes`] record:
 //! ```text
 //! low   64 vectors of 64 bytes; vector c, byte 4r + b = low digit of row r, column 4c + b
 //! high  the same with the high digits
@@ -26,7 +26,7 @@
 
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
-use super::panel::{Ahead, PANEL_ROWS, PackJob, STRIPS, SweepJob};
+use super::panel::{Ahead, PackJob, STRIPS, SweepJob};
 use crate::blocks::Affine;
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
 use std::mem::MaybeUninit;
@@ -341,7 +341,7 @@ unsafe fn fold<S: Digits, const MIN_GROUPS: usize, const P: usize>(
                     let sum = if MIN_GROUPS == 8 { header.sums32[g] } else { header.sums16[g] };
                     value = s.fnma(mins[g], s.splat(sum), value);
                 }
-                let sums = &mut *job.sums.add(row * PANEL_ROWS + strip * LANES).cast::<[f32; LANES]>();
+                let sums = &mut *job.sums.add((row * STRIPS + strip) * LANES).cast::<[f32; LANES]>();
                 let sum = s.fma(value, s.splat(header.scale), s.load_floats(sums));
                 s.store_floats(sum, sums);
             }

@@ -384,24 +384,25 @@ fn panels_and_sweeps_are_the_same_at_every_level() {
     for tensor_type in affine_types() {
         for k in lengths(tensor_type).into_iter().take(3) {
             let all_rows = activation_rows(&mut random, 17, k);
-            for n in [1, 15, 17, 32] {
+            for n in [1, 15, 17, 32, 49] {
                 let w = random_blocks(&mut random, tensor_type, n, k);
                 for flush_end in [false, true] {
                     let w = Guarded::of(&w, flush_end);
+                    let strips = if n > 32 { panel::WIDE_STRIPS } else { panel::STRIPS };
                     let mut expected_panel = None;
                     for level in levels() {
-                        let packed = panel_of(&panel_kernels(*level, tensor_type), &w, n, k, flush_end);
+                        let packed = panel_of(&panel_kernels(*level, tensor_type), &w, strips, n, k, flush_end);
                         let expected = expected_panel.get_or_insert_with(|| packed.bytes().to_vec());
                         assert!(packed.bytes() == *expected, "panel of {tensor_type:?} at {level:?}, n {n}, k {k}");
                     }
-                    let packed = panel_of(&panel_kernels(Level::Scalar, tensor_type), &w, n, k, flush_end);
+                    let packed = panel_of(&panel_kernels(Level::Scalar, tensor_type), &w, strips, n, k, flush_end);
                     for m in [1, 2, 3, 4, 5, 6, 7, 13] {
                         for planes in 1..=3 {
                             let (x, _) = pack(Level::Scalar, planes, &all_rows[..m * k], m, k, flush_end);
                             let mut expected = None;
                             for level in levels() {
                                 let kernels = panel_kernels(*level, tensor_type);
-                                let sums = sums_of(&kernels, planes, &packed, &x, m, k, flush_end);
+                                let sums = sums_of(&kernels, planes, &packed, strips, &x, m, k, flush_end);
                                 let expected = expected.get_or_insert_with(|| sums.clone());
                                 let what = format!("{tensor_type:?} {level:?} planes {planes} m {m} n {n} k {k}");
                                 assert!(*expected == sums, "sweep of {what}");
@@ -425,11 +426,18 @@ fn panel_kernels(level: Level, tensor_type: TensorType) -> PanelKernels {
 }
 
 /// `n` rows of `k` columns as a panel.
-pub(super) fn panel_of(kernels: &PanelKernels, w: &Guarded, n: usize, k: usize, flush_end: bool) -> Guarded {
-    let bytes = panel::STRIPS * k.div_ceil(CHUNK) * kernels.record_bytes;
+pub(super) fn panel_of(
+    kernels: &PanelKernels,
+    w: &Guarded,
+    strips: usize,
+    n: usize,
+    k: usize,
+    flush_end: bool,
+) -> Guarded {
+    let bytes = strips * k.div_ceil(CHUNK) * kernels.record_bytes;
     let packed = Guarded::new(bytes, flush_end, 64);
     // SAFETY: an available level; buffers of the sizes that the job says.
-    unsafe { (kernels.pack)(PackJob { w: w.data, row_bytes: w.bytes / n, n, k, panel: packed.data }) };
+    unsafe { (kernels.pack)(PackJob { w: w.data, row_bytes: w.bytes / n, strips, n, k, panel: packed.data }) };
     packed
 }
 
@@ -438,12 +446,13 @@ pub(super) fn sums_of(
     kernels: &PanelKernels,
     planes: usize,
     panel: &Guarded,
+    strips: usize,
     x: &Guarded,
     m: usize,
     k: usize,
     flush_end: bool,
 ) -> Vec<u8> {
-    let sums = Guarded::of(&vec![0.5f32; m * panel::PANEL_ROWS], flush_end);
+    let sums = Guarded::of(&vec![0.5f32; m * strips * LANES], flush_end);
     assert!(sums.data.addr().is_multiple_of(64));
     let job = SweepJob {
         panel: panel.data,
@@ -451,6 +460,7 @@ pub(super) fn sums_of(
         x: x.data,
         x_stride: x.bytes / m,
         m,
+        strips,
         sums: sums.data.cast(),
         // Beyond the guard page: what is asked for is not read.
         next: panel.data,

@@ -11,7 +11,7 @@ use crate::blocks;
 use crate::error::{Error, Result};
 use crate::kernels::float_state::FloatState;
 use crate::kernels::{Kernels, Level, activations, decode, panel};
-use crate::simd::CHUNK;
+use crate::simd::{CHUNK, LANES};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -95,10 +95,16 @@ impl Context {
 
 /// Scratch is at most 2 MiB per thread, beside packed activations.
 const _: () = {
-    let panel = panel::STRIPS * panel::PANEL_CHUNKS * panel::strip_chunk_bytes(16);
-    let sums = panel::SUM_ROWS * panel::PANEL_ROWS * size_of::<f32>();
+    let narrow = panel::STRIPS * panel::PANEL_CHUNKS * panel::strip_chunk_bytes(16);
+    let panel = if narrow > WIDE_BYTES { narrow } else { WIDE_BYTES };
+    let sums = panel::SUM_ROWS * panel::WIDE_STRIPS * LANES * size_of::<f32>();
     assert!(panel + sums + 64 <= 2 << 20);
 };
+
+/// From how many activation rows on panels are wide.
+const WIDE_FROM: usize = 64;
+/// The most bytes of a wide panel: it should stay in L2, with room for activations.
+const WIDE_BYTES: usize = 512 << 10;
 
 struct Product<'a> {
     context: &'a Context,
@@ -154,10 +160,23 @@ impl Product<'_> {
         let o = self.operands;
         let planes = self.context.precision.planes();
         // The one for most rows first.
-        let panel = [digit_panel, Some(panel)].into_iter().flatten().find(|panel| o.m >= panel.from[planes - 1]);
-        let done = if let Some(panel) = panel {
-            let panels =
-                Panels { record_bytes: panel.record_bytes, pack: panel.pack, sweep: panel.sweep[planes - 1], planes };
+        let ways = [digit_panel.map(|panel| (panel, false)), Some((panel, true))];
+        let way = ways.into_iter().flatten().find(|(panel, _)| o.m >= panel.from[planes - 1]);
+        let done = if let Some((panel, may_be_wide)) = way {
+            // Enough panels for all threads.
+            let least = if self.threads() == 1 { 1 } else { self.threads() * PARTS_PER_THREAD / 2 };
+            let wide_bytes = panel::WIDE_STRIPS * o.k.div_ceil(CHUNK) * panel.record_bytes;
+            let wide = may_be_wide
+                && o.m >= WIDE_FROM
+                && wide_bytes <= WIDE_BYTES
+                && o.rows.len() >= least * panel::WIDE_STRIPS * LANES;
+            let panels = Panels {
+                most_strips: if wide { panel::WIDE_STRIPS } else { panel::STRIPS },
+                record_bytes: panel.record_bytes,
+                pack: panel.pack,
+                sweep: panel.sweep[planes - 1],
+                planes,
+            };
             // SAFETY: as above.
             unsafe { self.panels(&panels, packed) }
         } else {
@@ -177,16 +196,17 @@ impl Product<'_> {
     /// `packed` holds the operands' activations; the kernels' level is available.
     unsafe fn panels(&self, panels: &Panels, packed: &Packed) -> Result<()> {
         let chunks = self.operands.k.div_ceil(CHUNK);
-        let panel_bytes = panel::STRIPS * chunks.min(panel::PANEL_CHUNKS) * panels.record_bytes;
-        let sum_bytes = panel::SUM_ROWS.min(self.operands.m) * panel::PANEL_ROWS * size_of::<f32>();
+        let panel_rows = panels.most_strips * LANES;
+        let panel_bytes = panels.most_strips * chunks.min(panel::PANEL_CHUNKS) * panels.record_bytes;
+        let sum_bytes = panel::SUM_ROWS.min(self.operands.m) * panel_rows * size_of::<f32>();
         let slot_bytes = (panel_bytes + sum_bytes).next_multiple_of(64);
         // All memory is there before anything is written, so that a failure leaves y as it was.
         let buffer = self.context.panels.take(slot_bytes * self.threads())?;
         let slots = Slots { data: buffer.as_ptr(), bytes: slot_bytes };
-        let done = self.split(self.operands.rows.clone(), panel::PANEL_ROWS, &|rows, slot| {
+        let done = self.split(self.operands.rows.clone(), panel_rows, &|rows, slot| {
             let scratch = slots.of(slot);
-            for begin in rows.clone().step_by(panel::PANEL_ROWS) {
-                let rows = begin..(begin + panel::PANEL_ROWS).min(rows.end);
+            for begin in rows.clone().step_by(panel_rows) {
+                let rows = begin..(begin + panel_rows).min(rows.end);
                 // SAFETY: the slot is large enough for a panel and the sums, and this thread's; the caller's promise.
                 unsafe { self.panel(panels, packed, rows, scratch, panel_bytes) };
             }
@@ -195,12 +215,17 @@ impl Product<'_> {
         done
     }
 
-    /// At most [`panel::PANEL_ROWS`] weight rows with all activation rows.
+    /// The weight rows of at most one panel with all activation rows.
     ///
     /// # Safety
     /// As `panels`; `scratch` holds `panel_bytes` and the sums.
     unsafe fn panel(&self, panels: &Panels, packed: &Packed, rows: Range<usize>, scratch: *mut u8, panel_bytes: usize) {
+        const NARROW: usize = panel::STRIPS * LANES;
+        const WIDE: usize = panel::WIDE_STRIPS * LANES;
         let o = self.operands;
+        // The last panel may be a narrow one.
+        let strips = if rows.len() <= NARROW { panel::STRIPS } else { panels.most_strips };
+        let panel_rows = strips * LANES;
         let chunks = o.k.div_ceil(CHUNK);
         let chunk_bytes = activations::chunk_bytes(panels.planes);
         let weight_chunk_bytes = CHUNK / o.tensor_type.block_elements() * o.tensor_type.block_bytes();
@@ -215,6 +240,7 @@ impl Product<'_> {
                 (panels.pack)(panel::PackJob {
                     w: o.w[rows.start * o.row_bytes..rows.end * o.row_bytes].as_ptr().add(first * weight_chunk_bytes),
                     row_bytes: o.row_bytes,
+                    strips,
                     n: rows.len(),
                     k: (o.k - first * CHUNK).min(count * CHUNK),
                     panel: scratch,
@@ -223,7 +249,7 @@ impl Product<'_> {
                     let m = (o.m - begin).min(panel::SUM_ROWS);
                     let y = o.y.add(begin * o.y_stride + rows.start);
                     for row in 0..m {
-                        let sums = std::slice::from_raw_parts_mut(sums.add(row * panel::PANEL_ROWS), panel::PANEL_ROWS);
+                        let sums = std::slice::from_raw_parts_mut(sums.add(row * panel_rows), panel_rows);
                         sums.fill(0.0);
                         if first > 0 {
                             y.add(row * o.y_stride).copy_to_nonoverlapping(sums.as_mut_ptr(), rows.len());
@@ -235,16 +261,18 @@ impl Product<'_> {
                         x: packed.x.add(begin * packed.row_bytes + first * chunk_bytes),
                         x_stride: packed.row_bytes,
                         m,
+                        strips,
                         sums,
                         next: next.as_ptr().wrapping_add(next.len() * begin / o.m),
                         next_bytes: next.len() * m / o.m,
                     });
                     for row in 0..m {
-                        let sums = sums.add(row * panel::PANEL_ROWS);
+                        let sums = sums.add(row * panel_rows);
                         let y = y.add(row * o.y_stride);
-                        // A length that the compiler knows, where it is that: copying took 4 % of a prompt.
+                        // A length that the compiler knows, where it is that: copying took 3 % of a prompt.
                         match rows.len() {
-                            panel::PANEL_ROWS => sums.copy_to_nonoverlapping(y, panel::PANEL_ROWS),
+                            NARROW => sums.copy_to_nonoverlapping(y, NARROW),
+                            WIDE => sums.copy_to_nonoverlapping(y, WIDE),
                             n => sums.copy_to_nonoverlapping(y, n),
                         }
                     }
@@ -320,6 +348,7 @@ impl Slots {
 
 /// The kernels of the panel path for one type and precision.
 struct Panels {
+    most_strips: usize,
     record_bytes: usize,
     pack: unsafe fn(panel::PackJob),
     sweep: unsafe fn(panel::SweepJob),

@@ -128,8 +128,8 @@ fn digit_panels_and_their_sweeps_are_those_of_plain_rust() {
                 let w = random_blocks(&mut random, tensor_type, n, k);
                 for flush_end in [false, true] {
                     let w = Guarded::of(&w, flush_end);
-                    let expected = panel_of(&plain, &w, n, k, flush_end);
-                    let packed = panel_of(&kernels, &w, n, k, flush_end);
+                    let expected = panel_of(&plain, &w, STRIPS, n, k, flush_end);
+                    let packed = panel_of(&kernels, &w, STRIPS, n, k, flush_end);
                     assert!(packed.bytes() == expected.bytes(), "panel of {tensor_type:?}, n {n}, k {k}");
                 }
             }
@@ -137,11 +137,11 @@ fn digit_panels_and_their_sweeps_are_those_of_plain_rust() {
             let w = Guarded::of(&random_blocks(&mut random, tensor_type, 32, k), true);
             for m in [1, 2, 7, 11, 15, 16, 17, 20, 31, 32, 33, 48, 49, 67] {
                 let flush_end = m % 2 == 1;
-                let packed = panel_of(&kernels, &w, 32, k, flush_end);
+                let packed = panel_of(&kernels, &w, STRIPS, 32, k, flush_end);
                 for planes in 1..=3 {
                     let (x, _) = pack(Level::Scalar, planes, &all_rows[..m * k], m, k, flush_end);
-                    let expected = sums_of(&plain, planes, &packed, &x, m, k, flush_end);
-                    let sums = sums_of(&kernels, planes, &packed, &x, m, k, flush_end);
+                    let expected = sums_of(&plain, planes, &packed, STRIPS, &x, m, k, flush_end);
+                    let sums = sums_of(&kernels, planes, &packed, STRIPS, &x, m, k, flush_end);
                     assert!(expected == sums, "sweep of {tensor_type:?} planes {planes} m {m} k {k}");
                     assert!(!emulator::has_tiles(), "the tiles were not released");
                     compared += 1;
