@@ -11,7 +11,8 @@
 pub(super) struct SixBits([u8; 12]);
 
 impl SixBits {
-    /// The eight scales and the eight mins, byte g of each word.
+    /// The eight scales and the eight mins, byte g of each word. In general registers, as decode runs short of vector units: taken apart in
+    /// those, with a third of the instructions, Q4_K lost 7 % at the AVX-512 level of a Zen 5 and 18 % at the AVX2 level.
     #[inline(always)]
     pub(super) fn scales_and_mins(self) -> (u64, u64) {
         let [s0, s1, s2, s3, m0, m1, m2, m3, h0, h1, h2, h3] = self.0;

@@ -257,6 +257,18 @@ impl<D: Dots> Simd for Token<D> {
     }
 
     #[inline(always)]
+    fn f16(self, bits: [u8; 2]) -> f32 {
+        let mut half = i32::from(u16::from_le_bytes(bits));
+        // SAFETY: no instruction; and the token.
+        unsafe {
+            // Hides the load: else it becomes a `vpinsrw` into a register that the chunk before computed last, for which
+            // each chunk would wait.
+            core::arch::asm!("/* {0:e} */", inout(reg) half, options(pure, nomem, nostack, preserves_flags));
+            _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(half)))
+        }
+    }
+
+    #[inline(always)]
     fn f16_twice(self, halves: [u16; 8]) -> Self::Floats {
         // SAFETY: the token.
         unsafe { twice(_mm256_cvtph_ps(set_halves(halves))) }
