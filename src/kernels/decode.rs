@@ -19,6 +19,7 @@
 use super::Task;
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
+use super::panel;
 use crate::blocks::{Affine, Scaling, chunk_blocks};
 use crate::simd::{CHUNK, COLUMNS, Grids, Lookups, QUARTERS, Simd};
 use std::marker::PhantomData;
@@ -89,6 +90,13 @@ const fn early<S: Simd, A: Affine>() -> bool {
     S::REGISTER_GRIDS && A::SHORT_GRID
 }
 
+/// The most activation rows of a tile.
+const TILE_ROWS: usize = 6;
+
+const fn least(a: usize, b: usize) -> usize {
+    if a < b { a } else { b }
+}
+
 /// `R` weight rows, `first` and `second`, with all activation rows.
 ///
 /// # Safety
@@ -107,11 +115,13 @@ unsafe fn activation_rows<S: Simd, A: Affine, const P: usize, const R: usize>(
             let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
             // The comparisons with the constant let the compiler drop tiles that no call reaches: from there on the panel
             // is used.
-            let most = S::PANEL_FROM[P - 1] - 1;
-            match job.m - begin {
-                4.. if most >= 4 => tile::<S, A, P, 4, R>(s, job, first, second, x, y),
-                3.. if most >= 3 => tile::<S, A, P, 3, R>(s, job, first, second, x, y),
-                2.. if most >= 2 => tile::<S, A, P, 2, R>(s, job, first, second, x, y),
+            let most = const { least(panel::from_rows::<S, A>()[P - 1] - 1, TILE_ROWS) };
+            match panel::tile_rows(job.m - begin, most) {
+                6 if most >= 6 => tile::<S, A, P, 6, R>(s, job, first, second, x, y),
+                5 if most >= 5 => tile::<S, A, P, 5, R>(s, job, first, second, x, y),
+                4 if most >= 4 => tile::<S, A, P, 4, R>(s, job, first, second, x, y),
+                3 if most >= 3 => tile::<S, A, P, 3, R>(s, job, first, second, x, y),
+                2 if most >= 2 => tile::<S, A, P, 2, R>(s, job, first, second, x, y),
                 _ => tile::<S, A, P, 1, R>(s, job, first, second, x, y),
             }
         };

@@ -172,7 +172,7 @@ impl Kernels {
                 pack: pack_panel::<I, A>,
                 sweep: sweeps::<I>(panel::format_of::<A>()),
                 record_bytes: panel::strip_chunk_bytes(A::GROUP),
-                from: I::Simd::PANEL_FROM,
+                from: panel::from_rows::<I::Simd, A>(),
             },
             digit_panel: None,
         }

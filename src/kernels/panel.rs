@@ -65,6 +65,15 @@ pub(crate) const fn format_of<A: Affine>() -> Format {
     Format { group: A::GROUP, code_max: A::CODE_MAX, offset: A::OFFSET }
 }
 
+/// From how many activation rows on the panel is the faster way for blocks `A`, by digit planes - 1.
+pub(super) const fn from_rows<S: Simd, A: Affine>() -> [usize; 3] {
+    match A::GROUP {
+        16 => S::PANEL_FROM.groups_of_16,
+        _ if A::INTEGER_SCALES => S::PANEL_FROM.integers,
+        _ => S::PANEL_FROM.floats,
+    }
+}
+
 /// Weight rows to be unpacked.
 #[derive(Clone, Copy)]
 pub(crate) struct PackJob {
@@ -245,7 +254,7 @@ impl<const GROUP: usize, const CODE_MAX: usize, const P: usize, const OFFSET: u8
 /// How many of `left` rows the next tile takes where it may take `most`: the last two share theirs evenly, as one of few rows takes
 /// nearly as long as one of many.
 #[inline(always)]
-fn tile_rows(left: usize, most: usize) -> usize {
+pub(super) fn tile_rows(left: usize, most: usize) -> usize {
     if left > most && left < 2 * most { left.div_ceil(2) } else { left.min(most) }
 }
 

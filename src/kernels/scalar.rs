@@ -2,7 +2,7 @@
 
 use super::{Isa, Task};
 use crate::blocks::even_signs;
-use crate::simd::{COLUMNS, GRID, Grids, LANES, Lookups, QUARTERS, ShortGrid, Simd};
+use crate::simd::{COLUMNS, GRID, Grids, LANES, Lookups, PanelFrom, QUARTERS, ShortGrid, Simd};
 use std::array::from_fn;
 
 /// The scalar ISA.
@@ -156,7 +156,7 @@ impl Grids for Token {
 }
 
 impl Simd for Token {
-    const PANEL_FROM: [usize; 3] = [2, 2, 2];
+    const PANEL_FROM: PanelFrom = PanelFrom { floats: [2; 3], integers: [2; 3], groups_of_16: [2; 3] };
     const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [1, 1, 1];

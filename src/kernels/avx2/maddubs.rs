@@ -1,6 +1,7 @@
 //! AVX2: dot products by `maddubs`, which adds two products in 16 bits. Knows no block type and no algorithm.
 
 use super::{Dots, registers};
+use crate::simd::PanelFrom;
 use core::arch::x86_64::*;
 
 /// Multiplication by `maddubs`. Made only by `Avx2::run`, whose caller has detected the features.
@@ -9,7 +10,7 @@ pub(crate) struct Maddubs(pub(super) ());
 
 // SAFETY of the blocks: the value proves that the CPU has AVX2.
 impl Dots for Maddubs {
-    const PANEL_FROM: [usize; 3] = [4, 4, 2];
+    const PANEL_FROM: PanelFrom = PanelFrom { floats: [7, 7, 3], integers: [7, 5, 3], groups_of_16: [11, 8, 6] };
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
 
     #[inline(always)]

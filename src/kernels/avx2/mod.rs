@@ -10,7 +10,7 @@ pub(crate) use registers::{apart, even_signs, four_factors, load_small, set_halv
 
 use super::shared::small_registers;
 use super::{Isa, Task};
-use crate::simd::{COLUMNS, LANES, Simd};
+use crate::simd::{COLUMNS, LANES, PanelFrom, Simd};
 use core::arch::x86_64::*;
 
 use maddubs::Maddubs;
@@ -32,7 +32,7 @@ impl Isa for Avx2 {
 /// the CPU has AVX2, FMA, F16C and the instructions used.
 pub(crate) trait Dots: Copy {
     /// See `Simd::PANEL_FROM`.
-    const PANEL_FROM: [usize; 3];
+    const PANEL_FROM: PanelFrom;
     /// See `Simd::TILE_ROWS`.
     const TILE_ROWS: [usize; 3];
 
@@ -66,7 +66,7 @@ pub(crate) struct Token<D>(pub(crate) D);
 // SAFETY of every block below: the token proves that the CPU has AVX2, FMA and F16C; loads and stores go through
 // references to arrays of the right size unless a comment says otherwise.
 impl<D: Dots> Simd for Token<D> {
-    const PANEL_FROM: [usize; 3] = D::PANEL_FROM;
+    const PANEL_FROM: PanelFrom = D::PANEL_FROM;
     const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = D::TILE_ROWS;

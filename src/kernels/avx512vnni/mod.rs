@@ -5,7 +5,7 @@ mod grids;
 use super::shared::small_registers;
 use super::{Isa, Task};
 use crate::kernels::avx2::{set_halves, set_words, sum8};
-use crate::simd::{COLUMNS, LANES, Simd};
+use crate::simd::{COLUMNS, LANES, PanelFrom, Simd};
 use core::arch::x86_64::*;
 
 /// The AVX-512 VNNI ISA.
@@ -39,7 +39,7 @@ impl Token {
 // SAFETY of every block below: the token proves that the CPU has the features; loads and stores go through references to
 // arrays of the right size unless a comment says otherwise.
 impl Simd for Token {
-    const PANEL_FROM: [usize; 3] = [5, 4, 2];
+    const PANEL_FROM: PanelFrom = PanelFrom { floats: [7, 5, 4], integers: [7, 5, 2], groups_of_16: [11, 7, 6] };
     const ROWS: usize = 2;
     const TILE_STRIPS: usize = 2;
     // Sums of a tile: strips x rows x (planes + 1) of 32 registers.

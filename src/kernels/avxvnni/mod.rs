@@ -8,7 +8,7 @@
 
 use super::avx2::{Dots, Token};
 use super::{Isa, Task};
-use crate::simd::COLUMNS;
+use crate::simd::{COLUMNS, PanelFrom};
 use core::arch::x86_64::*;
 
 /// The AVX-VNNI ISA.
@@ -29,7 +29,7 @@ pub(crate) struct Vnni(());
 
 // SAFETY of the blocks: the value proves that the CPU has AVX2 and AVX-VNNI.
 impl Dots for Vnni {
-    const PANEL_FROM: [usize; 3] = [4, 3, 2];
+    const PANEL_FROM: PanelFrom = PanelFrom { floats: [4, 5, 3], integers: [4, 3, 2], groups_of_16: [7, 5, 3] };
     // Enough sums to hide the latency of `dpbusd`, and all of them in registers. One plane with 6 rows: 10 to 15 % slower.
     const TILE_ROWS: [usize; 3] = [4, 3, 2];
 
