@@ -97,14 +97,66 @@ impl Lookups {
     }
 }
 
+/// The vectors of an ISA.
+pub trait Vectors: Copy {
+    /// 64 bytes: unsigned weight codes, or signed activation digits.
+    type Codes: Copy;
+    /// 16 i32.
+    type Ints: Copy;
+    /// 16 f32.
+    type Floats: Copy;
+    /// 16 small signed integers, one per group of 16 columns of a chunk.
+    type Groups: Copy;
+    /// Integer group scales, spread over the lanes of one code vector as the dot products want them.
+    type Scales: Copy;
+}
+
+/// The part of the vocabulary for decode of four weight rows at a time: a vector is four quarters, 16 bytes or four lanes each, and
+/// quarter `r` belongs to row `r`.
+pub trait FourRows: Vectors {
+    /// The first 16 of 32 bytes of each row, and the last 16.
+    fn rows(self, bytes: [&[u8; 32]; 4]) -> [Self::Codes; 2];
+    /// 16 bytes of each row.
+    fn short_rows(self, bytes: [&[u8; 16]; 4]) -> Self::Codes;
+    /// The groups of each row.
+    fn rows_of_groups(self, groups: [Self::Groups; 4]) -> Self::Codes;
+    /// A float of each row.
+    fn rows_of_floats(self, values: [f32; 4]) -> Self::Floats;
+    /// From 64 bytes of each row the first 16 of each, the next 16, and so on.
+    fn transpose(self, rows: [Self::Codes; 4]) -> [Self::Codes; 4];
+    /// Of each row's 16 bytes those at `places`, 0 where a place is negative. `places` is a constant after inlining.
+    fn pick(self, bytes: Self::Codes, places: [i8; 16]) -> Self::Codes;
+    /// The same 16 digits to each row.
+    fn digits_to_rows(self, digits: &[i8; 16]) -> Self::Codes;
+    /// The same four floats to each row.
+    fn floats_to_rows(self, values: &[f32; 4]) -> Self::Floats;
+    /// The IEEE half in each row's bytes `2 * at` and `2 * at + 1`, to the row's lanes. `at` is a constant after inlining.
+    fn row_halves(self, bytes: Self::Codes, at: usize) -> Self::Floats;
+    /// The signed bytes `4 * four..4 * four + 4` of each row as floats, times 2^24: so a byte only has to get to the top of its
+    /// lane. `four` is a constant after inlining.
+    fn row_floats(self, bytes: Self::Codes, four: usize) -> Self::Floats;
+    /// The signed byte `at` of each row as the scale of the row's lanes. `at` is a constant after inlining.
+    fn row_scales(self, bytes: Self::Codes, at: usize) -> Self::Scales;
+    /// `acc[i] += scale[i] * sum over v of sum(codes[v][4i..4i+4] * x[v][4i..4i+4])`, exactly, for `V` = 1 or 2: codes are
+    /// unsigned and at most `code_max` (a constant after inlining), `x` signed, scales within i8.
+    fn dot_group<const V: usize>(
+        self,
+        acc: Self::Ints,
+        codes: [Self::Codes; V],
+        x: [Self::Codes; V],
+        scales: Self::Scales,
+        code_max: usize,
+    ) -> Self::Ints;
+    /// The sum of each row's lanes, as a tree: lane `i` with `i + 2`, then with `i + 1`.
+    fn row_sums(self, values: Self::Floats) -> [f32; 4];
+}
+
 /// The part of the vocabulary for types with grids: indices, points and signs.
-pub trait Grids: Copy {
+pub trait Grids: Vectors {
     /// Whether points of four columns are looked up in registers, 32 at a time. Else each is a load from the table of signed
     /// points, by the indices in [`Lookups`].
     const REGISTER_GRIDS: bool;
 
-    /// 64 bytes: unsigned weight codes, or signed activation digits.
-    type Codes: Copy;
     /// 32 u16.
     type Words: Copy;
 
@@ -189,7 +241,7 @@ pub struct PanelFrom {
 }
 
 /// See the module's text.
-pub trait Simd: Grids {
+pub trait Simd: Grids + FourRows {
     /// From how many activation rows on the panel is faster than decode.
     const PANEL_FROM: PanelFrom;
     /// Weight rows that decode works on at a time: 1 or 2.
@@ -199,15 +251,6 @@ pub trait Simd: Grids {
     /// Activation rows that a panel tile covers with 1, 2 and 3 digit planes; at most 6. Chosen so that all sums of a
     /// tile stay in registers.
     const TILE_ROWS: [usize; 3];
-
-    /// 16 i32.
-    type Ints: Copy;
-    /// 16 f32.
-    type Floats: Copy;
-    /// 16 small signed integers, one per group of 16 columns of a chunk.
-    type Groups: Copy;
-    /// Four integer group scales, spread over the lanes of one code vector as `dot_scaled` wants them.
-    type Scales: Copy;
 
     // ---- unpacking ----
 

@@ -16,7 +16,7 @@ use super::bits::pack;
 use super::check::both_finite;
 use super::six_bits::SixBits;
 use super::super_block::ScalesAndMins;
-use super::{Affine, Block, Quantizer, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, head};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -90,5 +90,19 @@ impl Affine for Q4K {
         let dmin = s.splat(s.f16(chunk[0].dmin));
         let mins = s.mul(dmin, s.group_floats(s.groups_twice(mins)));
         Scaling::integer(s, s.f16(chunk[0].d), s.groups_twice(scales), mins)
+    }
+
+    #[inline(always)]
+    fn codes_of_rows<S: Simd>(blocks: [&Self; 4], s: S, quarter: usize) -> [S::Codes; 4] {
+        let [a, b] = s.rows(blocks.map(|block| &block.codes[quarter]));
+        let mask = s.splat_codes(15);
+        [s.and(a, mask), s.and(b, mask), s.shift_right(a, 4, 4, 15), s.shift_right(b, 4, 4, 15)]
+    }
+
+    #[inline(always)]
+    fn scaling_of_rows<S: Simd>(blocks: [&Self; 4], s: S) -> RowScaling<S> {
+        let head = s.short_rows(blocks.map(head));
+        let both = SixBits::of_rows(s, head);
+        RowScaling::new(s, s.row_halves(head, 0), both, s.row_halves(head, 1), both, 8)
     }
 }

@@ -15,7 +15,7 @@ use super::bits::{pack, unpack};
 use super::check::both_finite;
 use super::six_bits::SixBits;
 use super::super_block::ScalesAndMins;
-use super::{Affine, Block, Quantizer, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, head};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -96,5 +96,31 @@ impl Affine for Q5K {
         let dmin = s.splat(s.f16(chunk[0].dmin));
         let mins = s.mul(dmin, s.group_floats(s.groups_twice(mins)));
         Scaling::integer(s, s.f16(chunk[0].d), s.groups_twice(scales), mins)
+    }
+
+    #[inline(always)]
+    fn codes_of_rows<S: Simd>(blocks: [&Self; 4], s: S, quarter: usize) -> [S::Codes; 4] {
+        let [a, b] = s.rows(blocks.map(|block| &block.low[quarter]));
+        let [c, d] = s.rows(blocks.map(|block| &block.high));
+        let mask = s.splat_codes(15);
+        // The bit of the first 32 columns, and that of the others, moved to bit 4.
+        let bit = |bytes, place: usize| {
+            let moved =
+                if place > 4 { s.shift_right(bytes, place as u32 - 4, place as u32 - 4, 16) } else { s.shift_left(bytes, 4 - place as u32) };
+            s.and(moved, s.splat_codes(16))
+        };
+        [
+            s.or(s.and(a, mask), bit(c, 2 * quarter)),
+            s.or(s.and(b, mask), bit(d, 2 * quarter)),
+            s.or(s.shift_right(a, 4, 4, 15), bit(c, 2 * quarter + 1)),
+            s.or(s.shift_right(b, 4, 4, 15), bit(d, 2 * quarter + 1)),
+        ]
+    }
+
+    #[inline(always)]
+    fn scaling_of_rows<S: Simd>(blocks: [&Self; 4], s: S) -> RowScaling<S> {
+        let head = s.short_rows(blocks.map(head));
+        let both = SixBits::of_rows(s, head);
+        RowScaling::new(s, s.row_halves(head, 0), both, s.row_halves(head, 1), both, 8)
     }
 }

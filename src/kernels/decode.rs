@@ -19,9 +19,9 @@
 use super::Task;
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
-use super::panel;
+use super::{four_rows, panel};
 use crate::blocks::{Affine, Scaling, chunk_blocks};
-use crate::simd::{CHUNK, COLUMNS, Grids, Lookups, QUARTERS, Simd};
+use crate::simd::{CHUNK, COLUMNS, Lookups, QUARTERS, Simd, Vectors};
 use std::marker::PhantomData;
 
 /// Weight rows times packed activations.
@@ -54,6 +54,10 @@ impl<A: Affine, const P: usize> Task for Decode<A, P> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let job = self.0;
+        if A::FOUR_ROWS {
+            // SAFETY: the maker of the task guarantees `n` weight rows, `m` packed rows and their results.
+            return unsafe { four_rows::run::<S, A, P>(s, &job) };
+        }
         let pairs = S::ROWS == 2 && !early::<S, A>();
         if A::GRID && !pairs {
             for row in 0..job.n {
@@ -91,9 +95,9 @@ const fn early<S: Simd, A: Affine>() -> bool {
 }
 
 /// The most activation rows of a tile.
-const TILE_ROWS: usize = 6;
+pub(super) const TILE_ROWS: usize = 6;
 
-const fn least(a: usize, b: usize) -> usize {
+pub(super) const fn least(a: usize, b: usize) -> usize {
     if a < b { a } else { b }
 }
 
@@ -253,10 +257,10 @@ fn unpack<S: Simd, A: Affine>(s: S, blocks: &[A], lookups: &Lookups) -> Unpacked
 }
 
 /// Scales and codes of a chunk.
-type Unpacked<S> = (Scaling<S>, [<S as Grids>::Codes; QUARTERS]);
+type Unpacked<S> = (Scaling<S>, [<S as Vectors>::Codes; QUARTERS]);
 
 /// The digit planes of a chunk.
-type Digits<const P: usize> = [[[i8; COLUMNS]; QUARTERS]; P];
+pub(super) type Digits<const P: usize> = [[[i8; COLUMNS]; QUARTERS]; P];
 
 /// Adds the products of a chunk's weights and activations to `acc`.
 #[inline(always)]

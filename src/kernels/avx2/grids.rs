@@ -10,7 +10,6 @@ use core::arch::x86_64::*;
 impl<D: Dots> Grids for Token<D> {
     const REGISTER_GRIDS: bool = false;
 
-    type Codes = [__m256i; 2];
     type Words = [__m256i; 2];
 
     #[inline(always)]

@@ -20,6 +20,31 @@ impl Dots for Maddubs {
     }
 
     #[inline(always)]
+    fn add_group<const V: usize>(
+        self,
+        mut acc: __m256i,
+        codes: [__m256i; V],
+        x: [__m256i; V],
+        scales: __m256i,
+        code_max: usize,
+    ) -> __m256i {
+        // SAFETY: the value.
+        unsafe {
+            if V == 2 && 4 * code_max * 128 <= i16::MAX as usize {
+                let pairs = _mm256_add_epi16(
+                    _mm256_maddubs_epi16(codes[0], x[0]),
+                    _mm256_maddubs_epi16(codes[V - 1], x[V - 1]),
+                );
+                return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, scales));
+            }
+        }
+        for v in 0..V {
+            acc = self.add_scaled(acc, codes[v], x[v], scales, code_max);
+        }
+        acc
+    }
+
+    #[inline(always)]
     fn dot(self, codes: __m256i, x: __m256i, code_max: usize) -> __m256i {
         // SAFETY: the value.
         unsafe { registers::dot32(codes, x, _mm256_set1_epi16(1), code_max) }

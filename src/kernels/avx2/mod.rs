@@ -2,6 +2,7 @@
 //!
 //! The level `avxvnni` has the same vocabulary but for the dot products, which are [`Dots`].
 
+mod four_rows;
 mod grids;
 mod maddubs;
 mod registers;
@@ -10,7 +11,7 @@ pub(crate) use registers::{apart, even_signs, four_factors, load_small, set_halv
 
 use super::shared::small_registers;
 use super::{Isa, Task};
-use crate::simd::{COLUMNS, LANES, PanelFrom, Simd};
+use crate::simd::{COLUMNS, LANES, PanelFrom, Simd, Vectors};
 use core::arch::x86_64::*;
 
 use maddubs::Maddubs;
@@ -40,6 +41,16 @@ pub(crate) trait Dots: Copy {
     /// a four.
     fn add_scaled(self, acc: __m256i, codes: __m256i, x: __m256i, scales: __m256i, code_max: usize) -> __m256i;
 
+    /// See `FourRows::dot_group`.
+    fn add_group<const V: usize>(
+        self,
+        acc: __m256i,
+        codes: [__m256i; V],
+        x: [__m256i; V],
+        scales: __m256i,
+        code_max: usize,
+    ) -> __m256i;
+
     /// Eight sums of four products of codes and digits.
     fn dot(self, codes: __m256i, x: __m256i, code_max: usize) -> __m256i;
 
@@ -63,6 +74,14 @@ pub(crate) trait Dots: Copy {
 #[derive(Clone, Copy)]
 pub(crate) struct Token<D>(pub(crate) D);
 
+impl<D: Dots> Vectors for Token<D> {
+    type Codes = [__m256i; 2];
+    type Ints = [__m256i; 2];
+    type Floats = [__m256; 2];
+    type Groups = __m128i;
+    type Scales = [__m256i; 2];
+}
+
 // SAFETY of every block below: the token proves that the CPU has AVX2, FMA and F16C; loads and stores go through
 // references to arrays of the right size unless a comment says otherwise.
 impl<D: Dots> Simd for Token<D> {
@@ -70,11 +89,6 @@ impl<D: Dots> Simd for Token<D> {
     const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = D::TILE_ROWS;
-
-    type Ints = [__m256i; 2];
-    type Floats = [__m256; 2];
-    type Groups = __m128i;
-    type Scales = [__m256i; 2];
 
     #[inline(always)]
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes {

@@ -10,7 +10,6 @@ use core::arch::x86_64::*;
 impl Grids for Token {
     const REGISTER_GRIDS: bool = true;
 
-    type Codes = __m512i;
     type Words = __m512i;
 
     #[inline(always)]

@@ -1,11 +1,12 @@
 //! AVX-512 (F, BW, DQ, VL) with VNNI, and BMI2, which all such CPUs have: the vocabulary on 64-byte registers. Knows no block type and no algorithm.
 
+mod four_rows;
 mod grids;
 
 use super::shared::small_registers;
 use super::{Isa, Task};
 use crate::kernels::avx2::{set_halves, set_words, sum8};
-use crate::simd::{COLUMNS, LANES, PanelFrom, Simd};
+use crate::simd::{COLUMNS, LANES, PanelFrom, Simd, Vectors};
 use core::arch::x86_64::*;
 
 /// The AVX-512 VNNI ISA.
@@ -36,6 +37,14 @@ impl Token {
     }
 }
 
+impl Vectors for Token {
+    type Codes = __m512i;
+    type Ints = __m512i;
+    type Floats = __m512;
+    type Groups = __m128i;
+    type Scales = __m512i;
+}
+
 // SAFETY of every block below: the token proves that the CPU has the features; loads and stores go through references to
 // arrays of the right size unless a comment says otherwise.
 impl Simd for Token {
@@ -44,11 +53,6 @@ impl Simd for Token {
     const TILE_STRIPS: usize = 2;
     // Sums of a tile: strips x rows x (planes + 1) of 32 registers.
     const TILE_ROWS: [usize; 3] = [6, 4, 3];
-
-    type Ints = __m512i;
-    type Floats = __m512;
-    type Groups = __m128i;
-    type Scales = __m512i;
 
     #[inline(always)]
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes {

@@ -1,8 +1,10 @@
 //! The vocabulary in plain Rust: the fallback of every machine and the oracle of every test. Clear before fast.
 
+mod four_rows;
+
 use super::{Isa, Task};
 use crate::blocks::even_signs;
-use crate::simd::{COLUMNS, GRID, Grids, LANES, Lookups, PanelFrom, QUARTERS, ShortGrid, Simd};
+use crate::simd::{COLUMNS, GRID, Grids, LANES, Lookups, PanelFrom, QUARTERS, ShortGrid, Simd, Vectors};
 use std::array::from_fn;
 
 /// The scalar ISA.
@@ -28,10 +30,17 @@ impl Token {
     }
 }
 
+impl Vectors for Token {
+    type Codes = [u8; COLUMNS];
+    type Ints = [i32; LANES];
+    type Floats = [f32; LANES];
+    type Groups = [i8; LANES];
+    type Scales = [i32; LANES];
+}
+
 impl Grids for Token {
     const REGISTER_GRIDS: bool = true;
 
-    type Codes = [u8; COLUMNS];
     type Words = [u16; 32];
 
     #[inline(always)]
@@ -160,11 +169,6 @@ impl Simd for Token {
     const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [1, 1, 1];
-
-    type Ints = [i32; LANES];
-    type Floats = [f32; LANES];
-    type Groups = [i8; LANES];
-    type Scales = [i32; LANES];
 
     #[inline(always)]
     fn bytes(self, bytes: &[u8; COLUMNS]) -> Self::Codes {
