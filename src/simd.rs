@@ -111,35 +111,31 @@ pub trait Vectors: Copy {
     type Scales: Copy;
 }
 
-/// The part of the vocabulary for decode of four weight rows at a time: a vector is four quarters, 16 bytes or four lanes each, and
-/// quarter `r` belongs to row `r`.
-pub trait FourRows: Vectors {
-    /// The first 16 of 32 bytes of each row, and the last 16.
-    fn rows(self, bytes: [&[u8; 32]; 4]) -> [Self::Codes; 2];
-    /// 16 bytes of each row.
-    fn short_rows(self, bytes: [&[u8; 16]; 4]) -> Self::Codes;
-    /// The groups of each row.
-    fn rows_of_groups(self, groups: [Self::Groups; 4]) -> Self::Codes;
-    /// A float of each row.
-    fn rows_of_floats(self, values: [f32; 4]) -> Self::Floats;
-    /// From 64 bytes of each row the first 16 of each, the next 16, and so on.
-    fn transpose(self, rows: [Self::Codes; 4]) -> [Self::Codes; 4];
-    /// Of each row's 16 bytes those at `places`, 0 where a place is negative. `places` is a constant after inlining.
-    fn pick(self, bytes: Self::Codes, places: [i8; 16]) -> Self::Codes;
-    /// The same 16 digits to each row.
-    fn digits_to_rows(self, digits: &[i8; 16]) -> Self::Codes;
-    /// The same four floats to each row.
-    fn floats_to_rows(self, values: &[f32; 4]) -> Self::Floats;
-    /// The IEEE half in each row's bytes `2 * at` and `2 * at + 1`, to the row's lanes. `at` is a constant after inlining.
-    fn row_halves(self, bytes: Self::Codes, at: usize) -> Self::Floats;
-    /// The signed bytes `4 * four..4 * four + 4` of each row as floats, times 2^24: so a byte only has to get to the top of its
-    /// lane. `four` is a constant after inlining.
-    fn row_floats(self, bytes: Self::Codes, four: usize) -> Self::Floats;
-    /// The signed byte `at` of each row as the scale of the row's lanes. `at` is a constant after inlining.
-    fn row_scales(self, bytes: Self::Codes, at: usize) -> Self::Scales;
-    /// `acc[i] += scale[i] * sum over v of sum(codes[v][4i..4i+4] * x[v][4i..4i+4])`, exactly, for `V` = 1 or 2: codes are
-    /// unsigned and at most `code_max` (a constant after inlining), `x` signed, scales within i8.
-    fn dot_group<const V: usize>(
+/// The part of the vocabulary for decode of eight weight rows at a time: a vector is eight parts, 8 bytes or two lanes each, and part
+/// `r` belongs to row `r`.
+pub trait EightRows: Vectors {
+    /// The first 8 of 32 bytes of each row, the next 8, and so on.
+    fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4];
+    /// The first 8 of 16 bytes of each row, and the last 8.
+    fn short_rows(self, bytes: [&[u8; 16]; 8]) -> [Self::Codes; 2];
+    /// 8 bytes of each row, as words.
+    fn words_of_rows(self, words: [u64; 8]) -> Self::Codes;
+    /// Of each row's 8 bytes those at `places`, 0 where a place is negative. `places` is a constant after inlining.
+    fn pick(self, bytes: Self::Codes, places: [i8; 8]) -> Self::Codes;
+    /// The same 8 digits to each row.
+    fn digits_to_rows(self, digits: &[i8; 8]) -> Self::Codes;
+    /// The same two floats to each row.
+    fn floats_to_rows(self, values: &[f32; 2]) -> Self::Floats;
+    /// The two IEEE halves with which each row's bytes begin: the first to both of the row's lanes, and the second.
+    fn row_halves(self, bytes: Self::Codes) -> (Self::Floats, Self::Floats);
+    /// The bytes `2 * two` and `2 * two + 1` of each row as floats. `SIGNED` ones come out times 2^24, so that a byte only has to get
+    /// to the top of its lane. `two` is a constant after inlining.
+    fn row_floats<const SIGNED: bool>(self, bytes: Self::Codes, two: usize) -> Self::Floats;
+    /// The byte `at` of each row as the scale of the row's lanes. `at` is a constant after inlining.
+    fn row_scales<const SIGNED: bool>(self, bytes: Self::Codes, at: usize) -> Self::Scales;
+    /// `acc[i] += scale[i] * sum over v of sum(codes[v][4i..4i+4] * x[v][4i..4i+4])`, exactly, for `V` = 2 or 4: codes are
+    /// unsigned and at most `code_max` (a constant after inlining), `x` signed, scales of `row_scales::<SIGNED>`.
+    fn dot_group<const V: usize, const SIGNED: bool>(
         self,
         acc: Self::Ints,
         codes: [Self::Codes; V],
@@ -147,8 +143,8 @@ pub trait FourRows: Vectors {
         scales: Self::Scales,
         code_max: usize,
     ) -> Self::Ints;
-    /// The sum of each row's lanes, as a tree: lane `i` with `i + 2`, then with `i + 1`.
-    fn row_sums(self, values: Self::Floats) -> [f32; 4];
+    /// The sum of each row's two lanes.
+    fn row_sums(self, values: Self::Floats) -> [f32; 8];
 }
 
 /// The part of the vocabulary for types with grids: indices, points and signs.
@@ -241,7 +237,7 @@ pub struct PanelFrom {
 }
 
 /// See the module's text.
-pub trait Simd: Grids + FourRows {
+pub trait Simd: Grids + EightRows {
     /// From how many activation rows on the panel is faster than decode.
     const PANEL_FROM: PanelFrom;
     /// Weight rows that decode works on at a time: 1 or 2.

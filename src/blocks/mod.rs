@@ -354,38 +354,23 @@ pub(crate) trait Affine: Block {
     /// All scales of the chunk.
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S>;
 
-    /// Whether decode takes four weight rows at a time: with integer scales, unless codes are points of a grid.
-    const FOUR_ROWS: bool = Self::INTEGER_SCALES && !Self::GRID;
+    /// Whether decode takes eight weight rows at a time. Only for types with integer scales and blocks of 256; scales and mins are
+    /// then signed where there is an `OFFSET`, unsigned where there is none.
+    const EIGHT_ROWS: bool = false;
 
-    /// The codes of columns `64 * quarter..64 * quarter + 64` of four rows, 16 columns at a time. `quarter` is a constant after
-    /// inlining. Only for types with `FOUR_ROWS`.
+    /// The codes of columns `64 * quarter..64 * quarter + 64` of eight rows, 8 columns at a time, the first 32 columns and the last.
+    /// `quarter` is a constant after inlining. Has to be there for types with `EIGHT_ROWS`.
     #[inline(always)]
-    fn codes_of_rows<S: Simd>(blocks: [&Self; 4], s: S, quarter: usize) -> [S::Codes; 4] {
-        let [a, b, c, d] = blocks.map(std::slice::from_ref);
-        let none = &const { Lookups::new() };
-        s.transpose([
-            Self::codes(a, none, s, quarter),
-            Self::codes(b, none, s, quarter),
-            Self::codes(c, none, s, quarter),
-            Self::codes(d, none, s, quarter),
-        ])
+    fn codes_of_rows<S: Simd>(_blocks: [&Self; 8], s: S, _quarter: usize) -> [[S::Codes; 4]; 2] {
+        const { assert!(!Self::EIGHT_ROWS) };
+        [[s.splat_codes(0); 4]; 2]
     }
 
-    /// All scales of a chunk of four rows. Only for types with `FOUR_ROWS`; those with mins of their own have to say how.
+    /// All scales of a chunk of eight rows. Has to be there for types with `EIGHT_ROWS`.
     #[inline(always)]
-    fn scaling_of_rows<S: Simd>(blocks: [&Self; 4], s: S) -> RowScaling<S> {
-        let [a, b, c, d] = blocks.map(std::slice::from_ref);
-        let [a, b, c, d] = [Self::scaling(a, s), Self::scaling(b, s), Self::scaling(c, s), Self::scaling(d, s)];
-        let mut scales = s.rows_of_groups([a.groups, b.groups, c.groups, d.groups]);
-        if Self::GROUP == 32 {
-            scales = s.pick(scales, [0, 2, 4, 6, 8, 10, 12, 14, -1, -1, -1, -1, -1, -1, -1, -1]);
-        }
-        let d = s.rows_of_floats([a.d, b.d, c.d, d.d]);
-        let offset = match Self::OFFSET {
-            Some(offset) => offset,
-            None => 0,
-        };
-        RowScaling::offset(s, offset, d, scales)
+    fn scaling_of_rows<S: Simd>(_blocks: [&Self; 8], s: S) -> RowScaling<S> {
+        const { assert!(!Self::EIGHT_ROWS) };
+        RowScaling::offset(s, 0, s.splat(0.0), [s.splat_codes(0); 2])
     }
 }
 
@@ -415,34 +400,25 @@ pub(crate) struct Scaling<S: Simd> {
     pub(crate) mins: S::Floats,
 }
 
-/// The scales of one chunk of four rows, a quarter of the lanes each: `w = d * scale * code - dmin * min`.
+/// The scales of one chunk of eight rows: `w = d * scale * code - dmin * min`.
 #[derive(Clone, Copy)]
 pub(crate) struct RowScaling<S: Simd> {
-    /// What the integer scales are multiplied by.
+    /// What the integer scales are multiplied by, in the lanes of each row.
     pub(crate) d: S::Floats,
-    /// The integer scales of each row, a signed byte per group of columns, from byte 0 on.
-    pub(crate) scales: S::Codes,
-    /// What the integer mins are multiplied by, times 2^-24: see `FourRows::row_floats`.
+    /// The integer scales of each row, a byte per group of columns, eight groups each.
+    pub(crate) scales: [S::Codes; 2],
+    /// What the integer mins are multiplied by; times 2^-24 where they are signed, see `EightRows::row_floats`.
     pub(crate) dmin: S::Floats,
-    /// The integer mins of each row, a signed byte per group of columns.
-    pub(crate) mins: S::Codes,
-    /// The first byte of the mins, a multiple of 4.
-    pub(crate) first_min: usize,
+    /// The integer mins of each row, as `scales`.
+    pub(crate) mins: [S::Codes; 2],
 }
 
 impl<S: Simd> RowScaling<S> {
-    /// Scales and mins; `dmin` as it is.
+    /// Signed scales, codes that stand for `code - offset`.
     #[inline(always)]
-    pub(crate) fn new(s: S, d: S::Floats, scales: S::Codes, dmin: S::Floats, mins: S::Codes, first_min: usize) -> Self {
-        let dmin = s.mul(dmin, s.splat(1.0 / (1 << 24) as f32));
-        RowScaling { d, scales, dmin, mins, first_min }
-    }
-
-    /// Codes that stand for `code - offset`.
-    #[inline(always)]
-    pub(crate) fn offset(s: S, offset: u8, d: S::Floats, scales: S::Codes) -> Self {
+    pub(crate) fn offset(s: S, offset: u8, d: S::Floats, scales: [S::Codes; 2]) -> Self {
         let dmin = s.mul(d, s.splat(f32::from(offset) / (1 << 24) as f32));
-        RowScaling { d, scales, dmin, mins: scales, first_min: 0 }
+        RowScaling { d, scales, dmin, mins: scales }
     }
 }
 

@@ -92,17 +92,21 @@ impl Affine for Q4K {
         Scaling::integer(s, s.f16(chunk[0].d), s.groups_twice(scales), mins)
     }
 
+    const EIGHT_ROWS: bool = true;
+
     #[inline(always)]
-    fn codes_of_rows<S: Simd>(blocks: [&Self; 4], s: S, quarter: usize) -> [S::Codes; 4] {
-        let [a, b] = s.rows(blocks.map(|block| &block.codes[quarter]));
-        let mask = s.splat_codes(15);
-        [s.and(a, mask), s.and(b, mask), s.shift_right(a, 4, 4, 15), s.shift_right(b, 4, 4, 15)]
+    fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {
+        let [a, b, c, d] = s.rows(blocks.map(|block| &block.codes[quarter]));
+        let low = |bytes| s.and(bytes, s.splat_codes(15));
+        let high = |bytes| s.shift_right(bytes, 4, 4, 15);
+        [[low(a), low(b), low(c), low(d)], [high(a), high(b), high(c), high(d)]]
     }
 
     #[inline(always)]
-    fn scaling_of_rows<S: Simd>(blocks: [&Self; 4], s: S) -> RowScaling<S> {
-        let head = s.short_rows(blocks.map(head));
-        let both = SixBits::of_rows(s, head);
-        RowScaling::new(s, s.row_halves(head, 0), both, s.row_halves(head, 1), both, 8)
+    fn scaling_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowScaling<S> {
+        let heads = s.short_rows(blocks.map(head));
+        let (scales, mins) = SixBits::of_rows(s, heads);
+        let (d, dmin) = s.row_halves(heads[0]);
+        RowScaling { d, scales: [scales; 2], dmin, mins: [mins; 2] }
     }
 }

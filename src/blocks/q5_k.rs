@@ -98,29 +98,27 @@ impl Affine for Q5K {
         Scaling::integer(s, s.f16(chunk[0].d), s.groups_twice(scales), mins)
     }
 
+    const EIGHT_ROWS: bool = true;
+
     #[inline(always)]
-    fn codes_of_rows<S: Simd>(blocks: [&Self; 4], s: S, quarter: usize) -> [S::Codes; 4] {
-        let [a, b] = s.rows(blocks.map(|block| &block.low[quarter]));
-        let [c, d] = s.rows(blocks.map(|block| &block.high));
-        let mask = s.splat_codes(15);
-        // The bit of the first 32 columns, and that of the others, moved to bit 4.
-        let bit = |bytes, place: usize| {
-            let moved =
-                if place > 4 { s.shift_right(bytes, place as u32 - 4, place as u32 - 4, 16) } else { s.shift_left(bytes, 4 - place as u32) };
-            s.and(moved, s.splat_codes(16))
+    fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {
+        let [a, b, c, d] = s.rows(blocks.map(|block| &block.low[quarter]));
+        let [e, f, g, h] = s.rows(blocks.map(|block| &block.high));
+        // The bit of the first 32 columns, or that of the last, moved to bit 4.
+        let bit = |bytes, place: usize| match place {
+            0..4 => s.and(s.shift_left(s.and(bytes, s.splat_codes(1 << place)), 4 - place as u32), s.splat_codes(16)),
+            _ => s.shift_right(bytes, place as u32 - 4, place as u32 - 4, 16),
         };
-        [
-            s.or(s.and(a, mask), bit(c, 2 * quarter)),
-            s.or(s.and(b, mask), bit(d, 2 * quarter)),
-            s.or(s.shift_right(a, 4, 4, 15), bit(c, 2 * quarter + 1)),
-            s.or(s.shift_right(b, 4, 4, 15), bit(d, 2 * quarter + 1)),
-        ]
+        let low = |bytes, high| s.or(s.and(bytes, s.splat_codes(15)), bit(high, 2 * quarter));
+        let high = |bytes, high| s.or(s.shift_right(bytes, 4, 4, 15), bit(high, 2 * quarter + 1));
+        [[low(a, e), low(b, f), low(c, g), low(d, h)], [high(a, e), high(b, f), high(c, g), high(d, h)]]
     }
 
     #[inline(always)]
-    fn scaling_of_rows<S: Simd>(blocks: [&Self; 4], s: S) -> RowScaling<S> {
-        let head = s.short_rows(blocks.map(head));
-        let both = SixBits::of_rows(s, head);
-        RowScaling::new(s, s.row_halves(head, 0), both, s.row_halves(head, 1), both, 8)
+    fn scaling_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowScaling<S> {
+        let heads = s.short_rows(blocks.map(head));
+        let (scales, mins) = SixBits::of_rows(s, heads);
+        let (d, dmin) = s.row_halves(heads[0]);
+        RowScaling { d, scales: [scales; 2], dmin, mins: [mins; 2] }
     }
 }

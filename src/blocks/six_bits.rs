@@ -7,12 +7,12 @@
 
 use crate::simd::{COLUMNS, Simd};
 
-/// Four masks of four bytes each, for each of four rows.
-const fn four_times(masks: [u8; 4]) -> [u8; COLUMNS] {
+/// Two masks of four bytes each, for each of eight rows.
+const fn eight_times(masks: [u8; 2]) -> [u8; COLUMNS] {
     let mut bytes = [0; COLUMNS];
     let mut i = 0;
     while i < COLUMNS {
-        bytes[i] = masks[i / 4 % 4];
+        bytes[i] = masks[i / 4 % 2];
         i += 1;
     }
     bytes
@@ -39,18 +39,21 @@ impl SixBits {
         (scales, mins)
     }
 
-    /// The scales of four rows in bytes 0..8 of each, the mins in bytes 8..16, from the 16 bytes that end with these 12.
+    /// The scales and the mins of eight rows, from the 16 bytes that end with these 12: the first 8 bytes of each, and the last 8.
     #[inline(always)]
-    pub(super) fn of_rows<S: Simd>(s: S, bytes: S::Codes) -> S::Codes {
-        const N: i8 = -1;
-        // Bits 0..4, and where it is one byte per value also bits 4..6: [s0..s3, h0..h3, m0..m3, h0..h3], the last four shifted.
-        let low = s.pick(bytes, [4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, N, N, N, N]);
-        let low = s.and(low, s.bytes(&const { four_times([63, 15, 63, 0]) }));
-        let shifted = s.pick(bytes, [N, N, N, N, N, N, N, N, N, N, N, N, 12, 13, 14, 15]);
-        let low = s.or(low, s.shift_right(shifted, 4, 4, 15));
-        // Bits 4..6 of the last four scales and of the last four mins.
-        let high = s.pick(bytes, [N, N, N, N, 4, 5, 6, 7, N, N, N, N, 8, 9, 10, 11]);
-        s.or(low, s.shift_right(high, 2, 2, 0x30))
+    pub(super) fn of_rows<S: Simd>(s: S, [first, last]: [S::Codes; 2]) -> (S::Codes, S::Codes) {
+        // `first` ends with s0..s3, `last` is m0..m3, h0..h3; those four bytes twice.
+        let s0123 = s.pick(first, [4, 5, 6, 7, 4, 5, 6, 7]);
+        let m0123 = s.pick(last, [0, 1, 2, 3, 0, 1, 2, 3]);
+        let six = s.bytes(&const { eight_times([63, 0]) });
+        let four = s.bytes(&const { eight_times([0, 15]) });
+        let two = s.bytes(&const { eight_times([0, 0x30]) });
+        let scales = s.or(s.and(s0123, six), s.and(last, four));
+        let mins = s.or(s.and(last, six), s.and(s.shift_right(last, 4, 4, 15), four));
+        (
+            s.or(scales, s.and(s.shift_right(s0123, 2, 2, 63), two)),
+            s.or(mins, s.and(s.shift_right(m0123, 2, 2, 63), two)),
+        )
     }
 
     /// The reverse.

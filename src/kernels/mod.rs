@@ -26,7 +26,7 @@ pub(crate) mod decode;
 mod digit_panel;
 mod float;
 pub(crate) mod float_state;
-mod four_rows;
+mod eight_rows;
 mod level;
 pub(crate) mod panel;
 mod scalar;

@@ -2,7 +2,7 @@
 //!
 //! The level `avxvnni` has the same vocabulary but for the dot products, which are [`Dots`].
 
-mod four_rows;
+mod eight_rows;
 mod grids;
 mod maddubs;
 mod registers;
@@ -41,7 +41,7 @@ pub(crate) trait Dots: Copy {
     /// a four.
     fn add_scaled(self, acc: __m256i, codes: __m256i, x: __m256i, scales: __m256i, code_max: usize) -> __m256i;
 
-    /// See `FourRows::dot_group`.
+    /// See `EightRows::dot_group`.
     fn add_group<const V: usize>(
         self,
         acc: __m256i,

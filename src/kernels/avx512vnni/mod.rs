@@ -1,6 +1,6 @@
 //! AVX-512 (F, BW, DQ, VL) with VNNI, and BMI2, which all such CPUs have: the vocabulary on 64-byte registers. Knows no block type and no algorithm.
 
-mod four_rows;
+mod eight_rows;
 mod grids;
 
 use super::shared::small_registers;

@@ -59,11 +59,11 @@ impl Dots for Vnni {
     ) -> __m256i {
         // SAFETY: the value.
         unsafe {
-            if V == 2 && 4 * code_max * 128 <= i16::MAX as usize {
-                let pairs = _mm256_add_epi16(
-                    _mm256_maddubs_epi16(codes[0], x[0]),
-                    _mm256_maddubs_epi16(codes[V - 1], x[V - 1]),
-                );
+            if V * 2 * code_max * 128 <= i16::MAX as usize {
+                let mut pairs = _mm256_maddubs_epi16(codes[0], x[0]);
+                for v in 1..V {
+                    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(codes[v], x[v]));
+                }
                 return _mm256_dpwssd_avx_epi32(acc, pairs, scales);
             }
         }

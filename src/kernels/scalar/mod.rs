@@ -1,6 +1,6 @@
 //! The vocabulary in plain Rust: the fallback of every machine and the oracle of every test. Clear before fast.
 
-mod four_rows;
+mod eight_rows;
 
 use super::{Isa, Task};
 use crate::blocks::even_signs;

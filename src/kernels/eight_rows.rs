@@ -1,9 +1,9 @@
-//! Decode of four weight rows at a time, for types with integer scales and codes that are no grid's points. A quarter of each vector
+//! Decode of eight weight rows at a time, for types with integer scales and codes that are no grid's points. A quarter of each vector
 //! is one row, so that what belongs to a row (scales, mins, d) is made for four rows by the same instructions, groups of 32 columns add
 //! up before they are scaled, and nothing has to be added up across a row until its end. Knows no ISA and no type.
 //!
 //! ```text
-//! for each four weight rows, for each tile of activation rows:
+//! for each eight weight rows, for each tile of activation rows:
 //!     for each chunk of 256 columns:
 //!         integer scales, mins, d, dmin  <- blocks
 //!         for each 64 columns, for each activation row of the tile:
@@ -11,7 +11,7 @@
 //!         for each activation row of the tile:
 //!             value = (ints[0] * 256 + ints[1]) * 256 + ints[2]                         f32
 //!             acc  += (d * value - dmin * (mins . sums)) * x.scale
-//!     y = sum of the 4 lanes of acc
+//!     y = sum of its two lanes of acc
 //! ```
 //!
 //! The order of operations of one y depends on nothing but its weight row and its activation row, so any split of the
@@ -20,11 +20,12 @@
 use super::activations::{Header, chunk_bytes};
 use super::decode::{Digits, Job, TILE_ROWS, least};
 use super::panel;
-use crate::blocks::Affine;
+use crate::blocks::{Affine, RowScaling};
 use crate::simd::{CHUNK, Simd};
 
 /// Weight rows at a time.
-const ROWS: usize = 4;
+const ROWS: usize = 8;
+const DIST: usize = 8192;
 
 /// The whole job.
 ///
@@ -54,7 +55,7 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
     }
 }
 
-/// The weight rows from `row` on, at most four, with `M` activation rows; returns `M`.
+/// The weight rows from `row` on, at most eight, with `M` activation rows; returns `M`.
 ///
 /// # Safety
 /// `x` points to `M` packed rows, `y` to `M` rows of results `job.y_stride` apart; `row` is below `job.n`.
@@ -66,16 +67,26 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     x: *const u8,
     y: *mut f32,
 ) -> usize {
-    const { assert!(!A::FOUR_ROWS || A::TYPE.block_elements() == CHUNK) };
+    const { assert!(!A::EIGHT_ROWS || A::TYPE.block_elements() == CHUNK) };
     let count = least(job.n - row, ROWS);
     // Where fewer are left the first one stands in for those that are not there.
-    let first = [0, 1, 2, 3].map(|r| {
+    let first = [0, 1, 2, 3, 4, 5, 6, 7].map(|r| {
         let r = if r < count { r } else { 0 };
         // SAFETY: below `job.n`.
         unsafe { job.w.add((row + r) * job.row_bytes).cast::<A>() }
     });
+    let group_bytes = ROWS * job.row_bytes;
+    let ahead = job.w.wrapping_add(row * job.row_bytes + group_bytes * DIST.div_ceil(group_bytes));
+    let x_first = x == job.x;
     let mut acc = [s.splat(0.0); M];
     for chunk in 0..job.k / CHUNK {
+        if x_first {
+            let bytes = ROWS * size_of::<A>();
+            let next = ahead.wrapping_add(chunk * bytes);
+            for line in 0..bytes / 64 {
+                s.prefetch(next.wrapping_add(64 * line));
+            }
+        }
         // SAFETY: a block of each row for each chunk, as `k` is a whole number of blocks; the caller's promise: `M` packed rows.
         acc = unsafe {
             let blocks = first.map(|first| &*first.add(chunk));
@@ -92,47 +103,57 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     M
 }
 
-/// Adds the products of a chunk of four weight rows and those of the `M` activation rows at `x`.
+/// Adds the products of a chunk of eight weight rows and those of the `M` activation rows at `x`.
 ///
 /// # Safety
 /// `x` points to `M` chunks, a header and `P` planes each, aligned to 64, that are `x_stride` bytes apart.
 #[inline(always)]
 unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
     s: S,
-    blocks: [&A; 4],
+    blocks: [&A; 8],
     x: *const u8,
     x_stride: usize,
     mut acc: [S::Floats; M],
 ) -> [S::Floats; M] {
-    let header = |m: usize| {
-        // SAFETY: the caller's promise.
-        unsafe { &*x.add(m * x_stride).cast::<Header>() }
-    };
     let scaling = A::scaling_of_rows(blocks, s);
     let mut ints = [[s.zero(); P]; M];
     // SAFETY: the caller's promise. Written out, as the compiler does not always unroll a loop.
     unsafe {
-        quarter::<S, A, P, M>(s, blocks, 0, scaling.scales, x, x_stride, &mut ints);
-        quarter::<S, A, P, M>(s, blocks, 1, scaling.scales, x, x_stride, &mut ints);
-        quarter::<S, A, P, M>(s, blocks, 2, scaling.scales, x, x_stride, &mut ints);
-        quarter::<S, A, P, M>(s, blocks, 3, scaling.scales, x, x_stride, &mut ints);
+        quarter::<S, A, P, M>(s, blocks, 0, &scaling, x, x_stride, &mut ints);
+        quarter::<S, A, P, M>(s, blocks, 1, &scaling, x, x_stride, &mut ints);
+        quarter::<S, A, P, M>(s, blocks, 2, &scaling, x, x_stride, &mut ints);
+        quarter::<S, A, P, M>(s, blocks, 3, &scaling, x, x_stride, &mut ints);
     }
-    let mins = |four: usize| s.row_floats(scaling.mins, scaling.first_min / 4 + four);
     for m in 0..M {
-        let header = header(m);
+        // SAFETY: the caller's promise.
+        let header = unsafe { &*x.add(m * x_stride).cast::<Header>() };
         let mut value = s.to_floats(ints[m][0]);
         for p in 1..P {
             value = s.fma(value, s.splat(256.0), s.to_floats(ints[m][p]));
         }
-        let sums: &[[f32; 4]] = if A::GROUP == 32 { header.sums32.as_chunks().0 } else { header.sums16.as_chunks().0 };
-        let mut offset = s.mul(mins(0), s.floats_to_rows(&sums[0]));
-        for four in 1..CHUNK / A::GROUP / 4 {
-            offset = s.fma(mins(four), s.floats_to_rows(&sums[four]), offset);
-        }
+        let offset = if A::GROUP == 32 {
+            mins_times_sums::<S, A, 4>(s, &scaling, header.sums32.as_chunks().0)
+        } else {
+            mins_times_sums::<S, A, 8>(s, &scaling, header.sums16.as_chunks().0)
+        };
         let value = s.fnma(scaling.dmin, offset, s.mul(scaling.d, value));
         acc[m] = s.fma(value, s.splat(header.scale), acc[m]);
     }
     acc
+}
+
+/// The integer mins of each row, times the sums of the activations of their groups, which come `N` times two.
+#[inline(always)]
+fn mins_times_sums<S: Simd, A: Affine, const N: usize>(s: S, scaling: &RowScaling<S>, sums: &[[f32; 2]]) -> S::Floats {
+    let mins = |two: usize| match A::OFFSET {
+        Some(_) => s.row_floats::<true>(scaling.mins[two / 4], two % 4),
+        None => s.row_floats::<false>(scaling.mins[two / 4], two % 4),
+    };
+    let mut offset = s.mul(mins(0), s.floats_to_rows(&sums[0]));
+    for two in 1..N {
+        offset = s.fma(mins(two), s.floats_to_rows(&sums[two]), offset);
+    }
+    offset
 }
 
 /// Adds the scaled products of 64 columns to `ints`. `quarter` is a constant after inlining.
@@ -142,35 +163,57 @@ unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
 #[inline(always)]
 unsafe fn quarter<S: Simd, A: Affine, const P: usize, const M: usize>(
     s: S,
-    blocks: [&A; 4],
+    blocks: [&A; 8],
     quarter: usize,
-    scales: S::Codes,
+    scaling: &RowScaling<S>,
     x: *const u8,
     x_stride: usize,
     ints: &mut [[S::Ints; P]; M],
 ) {
-    let [a, b, c, d] = A::codes_of_rows(blocks, s, quarter);
-    // Groups of 16: one after the other; of 32: two.
-    let first = quarter * if A::GROUP == 32 { 2 } else { 4 };
+    let [first, last] = A::codes_of_rows(blocks, s, quarter);
     for m in 0..M {
         // SAFETY: the caller's promise.
         let digits = unsafe { &*x.add(m * x_stride + size_of::<Header>()).cast::<Digits<P>>() };
         for p in 0..P {
-            let [x0, x1, x2, x3] = digits[p][quarter].as_chunks::<16>().0 else { return };
-            let [x0, x1, x2, x3] =
-                [s.digits_to_rows(x0), s.digits_to_rows(x1), s.digits_to_rows(x2), s.digits_to_rows(x3)];
-            let scales = |g: usize| s.row_scales(scales, first + g);
-            let mut sum = ints[m][p];
-            if A::GROUP == 32 {
-                sum = s.dot_group(sum, [a, b], [x0, x1], scales(0), A::CODE_MAX);
-                sum = s.dot_group(sum, [c, d], [x2, x3], scales(1), A::CODE_MAX);
-            } else {
-                sum = s.dot_group(sum, [a], [x0], scales(0), A::CODE_MAX);
-                sum = s.dot_group(sum, [b], [x1], scales(1), A::CODE_MAX);
-                sum = s.dot_group(sum, [c], [x2], scales(2), A::CODE_MAX);
-                sum = s.dot_group(sum, [d], [x3], scales(3), A::CODE_MAX);
-            }
-            ints[m][p] = sum;
+            let (low, high) = digits[p][quarter].split_at(32);
+            ints[m][p] = half::<S, A>(s, ints[m][p], first, low, scaling, 2 * quarter);
+            ints[m][p] = half::<S, A>(s, ints[m][p], last, high, scaling, 2 * quarter + 1);
         }
+    }
+}
+
+/// Adds the scaled products of the 32 columns from `32 * index` on. `index` is a constant after inlining.
+#[inline(always)]
+fn half<S: Simd, A: Affine>(
+    s: S,
+    sum: S::Ints,
+    [a, b, c, d]: [S::Codes; 4],
+    digits: &[i8],
+    scaling: &RowScaling<S>,
+    index: usize,
+) -> S::Ints {
+    let [x0, x1, x2, x3] = digits.as_chunks::<8>().0 else { return sum };
+    let x = [s.digits_to_rows(x0), s.digits_to_rows(x1), s.digits_to_rows(x2), s.digits_to_rows(x3)];
+    if A::GROUP == 32 {
+        return dot::<S, A, 4>(s, sum, [a, b, c, d], x, scaling.scales[0], index);
+    }
+    let scales = scaling.scales[index / 4];
+    let sum = dot::<S, A, 2>(s, sum, [a, b], [x[0], x[1]], scales, 2 * (index % 4));
+    dot::<S, A, 2>(s, sum, [c, d], [x[2], x[3]], scales, 2 * (index % 4) + 1)
+}
+
+/// Adds the products of a group, times the scale in byte `at` of each row.
+#[inline(always)]
+fn dot<S: Simd, A: Affine, const V: usize>(
+    s: S,
+    sum: S::Ints,
+    codes: [S::Codes; V],
+    x: [S::Codes; V],
+    scales: S::Codes,
+    at: usize,
+) -> S::Ints {
+    match A::OFFSET {
+        Some(_) => s.dot_group::<V, true>(sum, codes, x, s.row_scales::<true>(scales, at), A::CODE_MAX),
+        None => s.dot_group::<V, false>(sum, codes, x, s.row_scales::<false>(scales, at), A::CODE_MAX),
     }
 }

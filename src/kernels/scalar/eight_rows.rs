@@ -1,0 +1,79 @@
+//! The vocabulary for eight weight rows, in plain Rust.
+
+use super::Token;
+use crate::simd::{EightRows, Simd};
+use std::array::from_fn;
+
+impl EightRows for Token {
+    #[inline(always)]
+    fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4] {
+        from_fn(|piece| from_fn(|i| bytes[i / 8][8 * piece + i % 8]))
+    }
+
+    #[inline(always)]
+    fn short_rows(self, bytes: [&[u8; 16]; 8]) -> [Self::Codes; 2] {
+        from_fn(|piece| from_fn(|i| bytes[i / 8][8 * piece + i % 8]))
+    }
+
+    #[inline(always)]
+    fn words_of_rows(self, words: [u64; 8]) -> Self::Codes {
+        from_fn(|i| words[i / 8].to_le_bytes()[i % 8])
+    }
+
+    #[inline(always)]
+    fn pick(self, bytes: Self::Codes, places: [i8; 8]) -> Self::Codes {
+        from_fn(|i| if places[i % 8] < 0 { 0 } else { bytes[i / 8 * 8 + places[i % 8] as usize] })
+    }
+
+    #[inline(always)]
+    fn digits_to_rows(self, digits: &[i8; 8]) -> Self::Codes {
+        from_fn(|i| digits[i % 8] as u8)
+    }
+
+    #[inline(always)]
+    fn floats_to_rows(self, values: &[f32; 2]) -> Self::Floats {
+        from_fn(|lane| values[lane % 2])
+    }
+
+    #[inline(always)]
+    fn row_halves(self, bytes: Self::Codes) -> (Self::Floats, Self::Floats) {
+        let half = |lane: usize, at: usize| self.f16([bytes[lane / 2 * 8 + at], bytes[lane / 2 * 8 + at + 1]]);
+        (from_fn(|lane| half(lane, 0)), from_fn(|lane| half(lane, 2)))
+    }
+
+    #[inline(always)]
+    fn row_floats<const SIGNED: bool>(self, bytes: Self::Codes, two: usize) -> Self::Floats {
+        from_fn(|lane| {
+            let byte = bytes[lane / 2 * 8 + 2 * two + lane % 2];
+            if SIGNED { f32::from(byte as i8) * (1 << 24) as f32 } else { f32::from(byte) }
+        })
+    }
+
+    #[inline(always)]
+    fn row_scales<const SIGNED: bool>(self, bytes: Self::Codes, at: usize) -> Self::Scales {
+        from_fn(|lane| {
+            let byte = bytes[lane / 2 * 8 + at];
+            if SIGNED { i32::from(byte as i8) } else { i32::from(byte) }
+        })
+    }
+
+    #[inline(always)]
+    fn dot_group<const V: usize, const SIGNED: bool>(
+        self,
+        mut acc: Self::Ints,
+        codes: [Self::Codes; V],
+        x: [Self::Codes; V],
+        scales: Self::Scales,
+        code_max: usize,
+    ) -> Self::Ints {
+        for v in 0..V {
+            acc = self.dot_scaled(acc, codes[v], x[v], scales, code_max);
+        }
+        acc
+    }
+
+    #[inline(always)]
+    fn row_sums(self, values: Self::Floats) -> [f32; 8] {
+        from_fn(|row| values[2 * row] + values[2 * row + 1])
+    }
+}
