@@ -16,7 +16,7 @@ use super::grids::wide_bytes;
 use super::iq4_nl::{CODES, LEVELS, codes, fit, write};
 use super::levels::squared_error;
 use super::scale::Normal;
-use super::{Affine, Block, Quantizer, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -102,6 +102,21 @@ fn nearest_integer(values: &[f32; 32], weights: &[f32; 32], scale: f32, unit: f3
     best.1
 }
 
+impl Iq4Xs {
+    /// The eight scales, a signed byte each.
+    #[inline(always)]
+    fn scale_word(&self) -> u64 {
+        // Four bytes of two nibbles and 16 bits of eight pairs, to eight bytes; then less 32, in bytes that cannot carry.
+        let low = wide_bytes(u32::from_le_bytes(self.low));
+        let low = (low | low << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        let high = u64::from(u16::from_le_bytes(self.high));
+        let high = (high | high << 24) & 0x0000_00ff_0000_00ff;
+        let high = (high | high << 12) & 0x000f_000f_000f_000f;
+        let high = (high | high << 6) & 0x0303_0303_0303_0303;
+        ((low | high << 4) + 0x6060_6060_6060_6060) ^ 0x8080_8080_8080_8080
+    }
+}
+
 impl Affine for Iq4Xs {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
@@ -115,14 +130,26 @@ impl Affine for Iq4Xs {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        // Four bytes of two nibbles and 16 bits of eight pairs, to eight bytes; then less 32, in bytes that cannot carry.
-        let low = wide_bytes(u32::from_le_bytes(chunk[0].low));
-        let low = (low | low << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-        let high = u64::from(u16::from_le_bytes(chunk[0].high));
-        let high = (high | high << 24) & 0x0000_00ff_0000_00ff;
-        let high = (high | high << 12) & 0x000f_000f_000f_000f;
-        let high = (high | high << 6) & 0x0303_0303_0303_0303;
-        let scales = ((low | high << 4) + 0x6060_6060_6060_6060) ^ 0x8080_8080_8080_8080;
-        Scaling::integer_offset(s, 128.0, s.f16(chunk[0].d), s.groups_twice(scales))
+        Scaling::integer_offset(s, 128.0, s.f16(chunk[0].d), s.groups_twice(chunk[0].scale_word()))
+    }
+
+    const EIGHT_ROWS: bool = true;
+
+    #[inline(always)]
+    fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {
+        let bytes = s.rows(blocks.map(|block| &block.codes.as_flattened().as_chunks().0[quarter]));
+        let mut codes = [bytes, bytes];
+        for i in 0..4 {
+            // Each group has its low nibbles first.
+            codes[i / 2][i % 2] = s.look_up(s.and(bytes[i], s.splat_codes(15)), &CODES);
+            codes[i / 2][2 + i % 2] = s.look_up(s.shift_right(bytes[i], 4, 4, 15), &CODES);
+        }
+        codes
+    }
+
+    #[inline(always)]
+    fn scaling_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowScaling<S> {
+        let d = s.f16_twice(blocks.map(|block| u16::from_le_bytes(block.d)));
+        RowScaling::offset(s, 128, d, [s.words_of_rows(blocks.map(Iq4Xs::scale_word)); 2])
     }
 }

@@ -14,7 +14,7 @@
 use super::bits::{pack, unpack};
 use super::check::both_finite;
 use super::super_block::ScalesAndMins;
-use super::{Affine, Block, Quantizer, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -89,5 +89,32 @@ impl Affine for Q2K {
         let scales = s.groups(block.scales.map(|both| (both & 15) as i8));
         let mins = s.group_floats(s.groups(block.scales.map(|both| (both >> 4) as i8)));
         Scaling::integer(s, s.f16(block.d), scales, s.mul(s.splat(s.f16(block.dmin)), mins))
+    }
+
+    const EIGHT_ROWS: bool = true;
+
+    #[inline(always)]
+    fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {
+        let bytes = s.rows(blocks.map(|block| &block.codes[quarter / 2]));
+        let shift = 4 * (quarter as u32 % 2);
+        let mut codes = [bytes, bytes];
+        for i in 0..4 {
+            codes[0][i] = s.shift_right(bytes[i], shift, shift, 3);
+            codes[1][i] = s.shift_right(bytes[i], shift + 2, shift + 2, 3);
+        }
+        codes
+    }
+
+    #[inline(always)]
+    fn scaling_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowScaling<S> {
+        let [first, last] = s.short_rows(blocks.map(|block| &block.scales));
+        let low = s.splat_codes(15);
+        let (d, dmin) = s.f16_pairs_twice(blocks.map(|Q2K { d: [a, b], dmin: [c, d], .. }| u32::from_le_bytes([*a, *b, *c, *d])));
+        RowScaling {
+            d,
+            scales: [s.and(first, low), s.and(last, low)],
+            dmin,
+            mins: [s.shift_right(first, 4, 4, 15), s.shift_right(last, 4, 4, 15)],
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::bits::{pack, unpack};
 use super::check::finite;
 use super::signed::Signed;
 use super::super_block::SignedScales;
-use super::{Affine, Block, Quantizer, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -88,6 +88,31 @@ impl Q3K {
     }
 }
 
+/// Bit `place` of each byte, as bit 2. `place` is a constant after inlining.
+#[inline(always)]
+fn bit<S: Simd>(s: S, bytes: S::Codes, place: u32) -> S::Codes {
+    if place < 2 {
+        return s.shift_left(s.and(bytes, s.splat_codes(1 << place)), 2 - place);
+    }
+    s.shift_right(bytes, place - 2, place - 2, 4)
+}
+
+impl Q3K {
+    /// The scales of groups 0 to 7, and those of the others, a signed byte each.
+    #[inline(always)]
+    fn scale_words(&self) -> (u64, u64) {
+        // From nibbles and pairs of bits; then less 32, in bytes that cannot carry.
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.scales;
+        let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let high = u64::from(u32::from_le_bytes([i, j, k, l]));
+        let pairs = |bits: u64| (bits & 0x0303_0303 | (bits >> 2 & 0x0303_0303) << 32) << 4;
+        let scale = |nibbles: u64, pairs: u64| {
+            ((nibbles & 0x0f0f_0f0f_0f0f_0f0f | pairs) + 0x6060_6060_6060_6060) ^ 0x8080_8080_8080_8080
+        };
+        (scale(low, pairs(high)), scale(low >> 4, pairs(high >> 4)))
+    }
+}
+
 impl Affine for Q3K {
     const GROUP: usize = 16;
     const INTEGER_SCALES: bool = true;
@@ -105,15 +130,31 @@ impl Affine for Q3K {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        // The scales as words of eight, from nibbles and pairs of bits; then less 32, in bytes that cannot carry.
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = chunk[0].scales;
-        let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-        let high = u64::from(u32::from_le_bytes([i, j, k, l]));
-        let pairs = |bits: u64| (bits & 0x0303_0303 | (bits >> 2 & 0x0303_0303) << 32) << 4;
-        let scale = |nibbles: u64, pairs: u64| {
-            ((nibbles & 0x0f0f_0f0f_0f0f_0f0f | pairs) + 0x6060_6060_6060_6060) ^ 0x8080_8080_8080_8080
-        };
-        let scales = s.concatenate(scale(low, pairs(high)), scale(low >> 4, pairs(high >> 4)));
+        let (first, last) = chunk[0].scale_words();
+        let scales = s.concatenate(first, last);
         Scaling::integer_offset(s, 4.0, s.f16(chunk[0].d), scales)
+    }
+
+    const EIGHT_ROWS: bool = true;
+
+    #[inline(always)]
+    fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {
+        let low = s.rows(blocks.map(|block| &block.low[quarter / 2]));
+        let high = s.rows(blocks.map(|block| &block.high));
+        let (shift, place) = (4 * (quarter as u32 % 2), 2 * quarter as u32);
+        let mut codes = [low, low];
+        for i in 0..4 {
+            codes[0][i] = s.or(s.shift_right(low[i], shift, shift, 3), bit(s, high[i], place));
+            codes[1][i] = s.or(s.shift_right(low[i], shift + 2, shift + 2, 3), bit(s, high[i], place + 1));
+        }
+        codes
+    }
+
+    #[inline(always)]
+    fn scaling_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowScaling<S> {
+        let d = s.f16_twice(blocks.map(|block| u16::from_le_bytes(block.d)));
+        let words = blocks.map(Q3K::scale_words);
+        let scales = [s.words_of_rows(words.map(|(first, _)| first)), s.words_of_rows(words.map(|(_, last)| last))];
+        RowScaling::offset(s, 4, d, scales)
     }
 }

@@ -77,6 +77,15 @@ impl Q5K {
     }
 }
 
+/// Bit `place` of each byte, as bit 4. `place` is a constant after inlining.
+#[inline(always)]
+fn bit<S: Simd>(s: S, bytes: S::Codes, place: u32) -> S::Codes {
+    if place < 4 {
+        return s.shift_left(s.and(bytes, s.splat_codes(1 << place)), 4 - place);
+    }
+    s.shift_right(bytes, place - 4, place - 4, 16)
+}
+
 impl Affine for Q5K {
     const GROUP: usize = 32;
     const INTEGER_SCALES: bool = true;
@@ -104,14 +113,14 @@ impl Affine for Q5K {
     fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {
         let [a, b, c, d] = s.rows(blocks.map(|block| &block.low[quarter]));
         let [e, f, g, h] = s.rows(blocks.map(|block| &block.high));
-        // The bit of the first 32 columns, or that of the last, moved to bit 4.
-        let bit = |bytes, place: usize| match place {
-            0..4 => s.and(s.shift_left(s.and(bytes, s.splat_codes(1 << place)), 4 - place as u32), s.splat_codes(16)),
-            _ => s.shift_right(bytes, place as u32 - 4, place as u32 - 4, 16),
-        };
-        let low = |bytes, high| s.or(s.and(bytes, s.splat_codes(15)), bit(high, 2 * quarter));
-        let high = |bytes, high| s.or(s.shift_right(bytes, 4, 4, 15), bit(high, 2 * quarter + 1));
-        [[low(a, e), low(b, f), low(c, g), low(d, h)], [high(a, e), high(b, f), high(c, g), high(d, h)]]
+        let place = 2 * quarter as u32;
+        let (low, high) = ([a, b, c, d], [e, f, g, h]);
+        let mut codes = [low, low];
+        for i in 0..4 {
+            codes[0][i] = s.or(s.and(low[i], s.splat_codes(15)), bit(s, high[i], place));
+            codes[1][i] = s.or(s.shift_right(low[i], 4, 4, 15), bit(s, high[i], place + 1));
+        }
+        codes
     }
 
     #[inline(always)]

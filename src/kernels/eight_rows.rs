@@ -25,7 +25,7 @@ use crate::simd::{CHUNK, Simd};
 
 /// Weight rows at a time.
 const ROWS: usize = 8;
-const DIST: usize = 8192;
+const DIST: usize = 2304;
 
 /// The whole job.
 ///
@@ -76,7 +76,7 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
         unsafe { job.w.add((row + r) * job.row_bytes).cast::<A>() }
     });
     let group_bytes = ROWS * job.row_bytes;
-    let ahead = job.w.wrapping_add(row * job.row_bytes + group_bytes * DIST.div_ceil(group_bytes));
+    let ahead = job.w.wrapping_add(row * job.row_bytes + group_bytes + DIST);
     let x_first = x == job.x;
     let mut acc = [s.splat(0.0); M];
     for chunk in 0..job.k / CHUNK {
