@@ -230,9 +230,11 @@ pub trait Grids: Vectors {
 pub struct PanelFrom {
     /// Groups of 32 columns with a float scale each.
     pub floats: [usize; 3],
-    /// Groups of 32 columns with integer scales.
+    /// Others with groups of 32 columns with integer scales.
     pub integers: [usize; 3],
-    /// Groups of 16 columns.
+    /// Types that decode eight rows at a time.
+    pub eight_rows: [usize; 3],
+    /// Others with groups of 16 columns.
     pub groups_of_16: [usize; 3],
 }
 

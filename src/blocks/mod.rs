@@ -382,6 +382,14 @@ pub(crate) fn head<B: Block>(block: &B) -> &[u8; 16] {
     unsafe { &*std::ptr::from_ref(block).cast() }
 }
 
+/// The last 16 bytes of a block.
+#[inline(always)]
+pub(crate) fn tail<B: Block>(block: &B) -> &[u8; 16] {
+    const { assert!(size_of::<B>() >= 16) };
+    // SAFETY: as in `head`.
+    unsafe { &*std::ptr::from_ref(block).cast::<u8>().add(size_of::<B>() - 16).cast() }
+}
+
 /// Blocks of a chunk of 256 columns.
 pub(crate) const fn chunk_blocks<B: Block>() -> usize {
     CHUNK / B::TYPE.block_elements()

@@ -109,7 +109,8 @@ impl Affine for Q2K {
     fn scaling_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowScaling<S> {
         let [first, last] = s.short_rows(blocks.map(|block| &block.scales));
         let low = s.splat_codes(15);
-        let (d, dmin) = s.f16_pairs_twice(blocks.map(|Q2K { d: [a, b], dmin: [c, d], .. }| u32::from_le_bytes([*a, *b, *c, *d])));
+        let (d, dmin) =
+            s.f16_pairs_twice(blocks.map(|Q2K { d: [a, b], dmin: [c, d], .. }| u32::from_le_bytes([*a, *b, *c, *d])));
         RowScaling {
             d,
             scales: [s.and(first, low), s.and(last, low)],

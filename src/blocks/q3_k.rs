@@ -15,8 +15,9 @@
 use super::bits::{pack, unpack};
 use super::check::finite;
 use super::signed::Signed;
+use super::six_bits::eight_times;
 use super::super_block::SignedScales;
-use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, tail};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -152,9 +153,17 @@ impl Affine for Q3K {
 
     #[inline(always)]
     fn scaling_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowScaling<S> {
-        let d = s.f16_twice(blocks.map(|block| u16::from_le_bytes(block.d)));
-        let words = blocks.map(Q3K::scale_words);
-        let scales = [s.words_of_rows(words.map(|(first, _)| first)), s.words_of_rows(words.map(|(_, last)| last))];
+        // The last 16 bytes: two of codes, the scales, d.
+        let [first, last] = s.short_rows(blocks.map(tail));
+        let low = s.or(s.pick(first, [2, 3, 4, 5, 6, 7, -1, -1]), s.pick(last, [-1, -1, -1, -1, -1, -1, 0, 1]));
+        let high = s.pick(last, [2, 3, 4, 5, 2, 3, 4, 5]);
+        let masked = |first: u8, last: u8| s.and(high, s.bytes(&eight_times([first, last])));
+        let scales = [
+            s.or(s.and(low, s.splat_codes(15)), s.or(s.shift_left(masked(3, 0), 4), s.shift_left(masked(0, 12), 2))),
+            s.or(s.shift_right(low, 4, 4, 15), s.or(masked(0x30, 0), s.shift_right(masked(0, 0xc0), 2, 2, 0x30))),
+        ];
+        let d = s.row_halves(s.pick(last, [6, 7, -1, -1, -1, -1, -1, -1])).0;
+        let scales = [s.sub(scales[0], s.splat_codes(32)), s.sub(scales[1], s.splat_codes(32))];
         RowScaling::offset(s, 4, d, scales)
     }
 }

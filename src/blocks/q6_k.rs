@@ -15,7 +15,7 @@ use super::bits::{pack, unpack};
 use super::check::finite;
 use super::signed::Signed;
 use super::super_block::SignedScales;
-use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, Scaling, TensorType};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -25,7 +25,7 @@ use half::f16;
 pub struct Q6K {
     low: [[u8; 64]; 2],
     high: [[u8; 32]; 2],
-    scales: [u8; 16],
+    scales: [i8; 16],
     d: [u8; 2],
 }
 
@@ -50,7 +50,7 @@ unsafe impl Block for Q6K {
         }
         let groups = codes.as_flattened().as_chunks::<16>().0;
         for ((scale, codes), values) in self.scales.iter().zip(groups).zip(out.as_chunks_mut::<16>().0) {
-            let scale = d * f32::from(*scale as i8);
+            let scale = d * f32::from(*scale);
             for (value, code) in values.iter_mut().zip(codes) {
                 *value = scale * (f32::from(*code) - 32.0);
             }
@@ -63,22 +63,13 @@ impl Q6K {
         let signed = Signed { lowest: -32.0, highest: 31.0 };
         let SignedScales { d, scales, codes } = SignedScales::of(values, importance, signed, 128.0);
         let codes = codes.map(|code| (code + 32) as u8);
-        let mut block = Q6K { low: [[0; 64]; 2], high: [[0; 32]; 2], scales: scales.map(|scale| scale as u8), d: d.to_le_bytes() };
+        let mut block = Q6K { low: [[0; 64]; 2], high: [[0; 32]; 2], scales, d: d.to_le_bytes() };
         for (half, codes) in codes.as_chunks::<128>().0.iter().enumerate() {
             pack::<4>(codes, &mut block.low[half], 0);
             pack::<2>(codes, &mut block.high[half], 4);
         }
         block
     }
-}
-
-/// Bits `place` and `place + 1` of each byte, as bits 4 and 5. `place` is a constant after inlining.
-#[inline(always)]
-fn bits<S: Simd>(s: S, bytes: S::Codes, place: u32) -> S::Codes {
-    if place < 4 {
-        return s.shift_left(s.and(bytes, s.splat_codes(3 << place)), 4 - place);
-    }
-    s.shift_right(bytes, place - 4, place - 4, 0x30)
 }
 
 impl Affine for Q6K {
@@ -98,30 +89,6 @@ impl Affine for Q6K {
 
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
-        Scaling::integer_offset(s, 32.0, s.f16(chunk[0].d), s.groups(chunk[0].scales.map(|scale| scale as i8)))
-    }
-
-    const EIGHT_ROWS: bool = true;
-
-    #[inline(always)]
-    fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {
-        let (half, shift) = (quarter / 2, 4 * (quarter as u32 % 2));
-        let low = [
-            s.rows(blocks.map(|block| &block.low[half].as_chunks().0[0])),
-            s.rows(blocks.map(|block| &block.low[half].as_chunks().0[1])),
-        ];
-        let high = s.rows(blocks.map(|block| &block.high[half]));
-        let mut codes = low;
-        for i in 0..4 {
-            codes[0][i] = s.or(s.shift_right(low[0][i], shift, shift, 15), bits(s, high[i], shift));
-            codes[1][i] = s.or(s.shift_right(low[1][i], shift, shift, 15), bits(s, high[i], shift + 2));
-        }
-        codes
-    }
-
-    #[inline(always)]
-    fn scaling_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowScaling<S> {
-        let d = s.f16_twice(blocks.map(|block| u16::from_le_bytes(block.d)));
-        RowScaling::offset(s, 32, d, s.short_rows(blocks.map(|block| &block.scales)))
+        Scaling::integer_offset(s, 32.0, s.f16(chunk[0].d), s.groups(chunk[0].scales))
     }
 }

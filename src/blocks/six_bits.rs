@@ -8,7 +8,7 @@
 use crate::simd::{COLUMNS, Simd};
 
 /// Two masks of four bytes each, for each of eight rows.
-const fn eight_times(masks: [u8; 2]) -> [u8; COLUMNS] {
+pub(super) const fn eight_times(masks: [u8; 2]) -> [u8; COLUMNS] {
     let mut bytes = [0; COLUMNS];
     let mut i = 0;
     while i < COLUMNS {

@@ -170,7 +170,18 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize, const R: usiz
             let x = x.add(chunk * chunk_bytes(P));
             a = step::<S, A, P, M>(s, &rows[0], count, chunk, &mut lookups[0], &mut next, long, x, job.x_stride, a);
             if R == 2 {
-                b = step::<S, A, P, M>(s, &rows[1], count, chunk, &mut lookups[R - 1], &mut None, long, x, job.x_stride, b);
+                b = step::<S, A, P, M>(
+                    s,
+                    &rows[1],
+                    count,
+                    chunk,
+                    &mut lookups[R - 1],
+                    &mut None,
+                    long,
+                    x,
+                    job.x_stride,
+                    b,
+                );
             }
         }
     }

@@ -24,9 +24,9 @@ mod chunk;
 pub(crate) mod decode;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod digit_panel;
+mod eight_rows;
 mod float;
 pub(crate) mod float_state;
-mod eight_rows;
 mod level;
 pub(crate) mod panel;
 mod scalar;

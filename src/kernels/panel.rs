@@ -68,6 +68,7 @@ pub(crate) const fn format_of<A: Affine>() -> Format {
 /// From how many activation rows on the panel is the faster way for blocks `A`, by digit planes - 1.
 pub(super) const fn from_rows<S: Simd, A: Affine>() -> [usize; 3] {
     match A::GROUP {
+        _ if A::EIGHT_ROWS => S::PANEL_FROM.eight_rows,
         16 => S::PANEL_FROM.groups_of_16,
         _ if A::INTEGER_SCALES => S::PANEL_FROM.integers,
         _ => S::PANEL_FROM.floats,

@@ -180,7 +180,7 @@ impl Product<'_> {
             // SAFETY: as above.
             unsafe { self.panels(&panels, packed) }
         } else {
-            self.split(o.rows.clone(), 4, &|rows, _| {
+            self.split(o.rows.clone(), 8, &|rows, _| {
                 // SAFETY: the caller's promise; `job` has checked operands.
                 unsafe { decode[planes - 1](self.job(rows, packed.x, packed.row_bytes)) }
             })

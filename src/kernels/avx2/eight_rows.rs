@@ -93,7 +93,22 @@ impl<D: Dots> EightRows for Token<D> {
         // SAFETY: the token.
         unsafe {
             let places = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-                a, b, c, d, e, f, g, h, odd(a), odd(b), odd(c), odd(d), odd(e), odd(f), odd(g), odd(h),
+                a,
+                b,
+                c,
+                d,
+                e,
+                f,
+                g,
+                h,
+                odd(a),
+                odd(b),
+                odd(c),
+                odd(d),
+                odd(e),
+                odd(f),
+                odd(g),
+                odd(h),
             ));
             [_mm256_shuffle_epi8(bytes[0], places), _mm256_shuffle_epi8(bytes[1], places)]
         }

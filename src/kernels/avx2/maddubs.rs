@@ -10,7 +10,8 @@ pub(crate) struct Maddubs(pub(super) ());
 
 // SAFETY of the blocks: the value proves that the CPU has AVX2.
 impl Dots for Maddubs {
-    const PANEL_FROM: PanelFrom = PanelFrom { floats: [7, 7, 3], integers: [7, 5, 3], groups_of_16: [11, 8, 6] };
+    const PANEL_FROM: PanelFrom =
+        PanelFrom { floats: [7, 7, 3], integers: [7, 5, 3], eight_rows: [11, 8, 6], groups_of_16: [11, 8, 6] };
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
 
     #[inline(always)]

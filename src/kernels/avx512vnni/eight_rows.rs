@@ -75,9 +75,8 @@ impl EightRows for Token {
         let odd = |place: i8| if place < 0 { place } else { place + 8 };
         // SAFETY: the token.
         unsafe {
-            let places = _mm_setr_epi8(
-                a, b, c, d, e, f, g, h, odd(a), odd(b), odd(c), odd(d), odd(e), odd(f), odd(g), odd(h),
-            );
+            let places =
+                _mm_setr_epi8(a, b, c, d, e, f, g, h, odd(a), odd(b), odd(c), odd(d), odd(e), odd(f), odd(g), odd(h));
             _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(places))
         }
     }
