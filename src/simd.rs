@@ -225,15 +225,19 @@ pub trait Grids: Vectors {
 }
 
 /// From how many activation rows on the panel is faster than decode, with 1, 2 and 3 digit planes, by what takes a panel's time. Measured
-/// with n = 1024 and k = 2048 on 14 types, m = 2 to 20.
+/// with n = 1024 and k = 2048 on 14 types, m = 2 to 24.
 #[derive(Clone, Copy)]
 pub struct PanelFrom {
     /// Groups of 32 columns with a float scale each.
     pub floats: [usize; 3],
     /// Others with groups of 32 columns with integer scales.
     pub integers: [usize; 3],
-    /// Types that decode eight rows at a time.
-    pub eight_rows: [usize; 3],
+    /// Types that decode eight rows at a time, and codes that are fields of one byte.
+    pub fields: [usize; 3],
+    /// Such types with codes joined from two fields.
+    pub joined: [usize; 3],
+    /// Such types with codes from a table.
+    pub looked_up: [usize; 3],
     /// Others with groups of 16 columns.
     pub groups_of_16: [usize; 3],
 }

@@ -16,7 +16,7 @@ use super::grids::wide_bytes;
 use super::iq4_nl::{CODES, LEVELS, codes, fit, write};
 use super::levels::squared_error;
 use super::scale::Normal;
-use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, Unpacking};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -133,7 +133,7 @@ impl Affine for Iq4Xs {
         Scaling::integer_offset(s, 128.0, s.f16(chunk[0].d), s.groups_twice(chunk[0].scale_word()))
     }
 
-    const EIGHT_ROWS: bool = true;
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::LookedUp);
 
     #[inline(always)]
     fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {

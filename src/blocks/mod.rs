@@ -354,24 +354,35 @@ pub(crate) trait Affine: Block {
     /// All scales of the chunk.
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S>;
 
-    /// Whether decode takes eight weight rows at a time. Only for types with integer scales and blocks of 256; scales and mins are
+    /// Whether decode takes eight weight rows at a time, and how their codes are unpacked. Only for types with integer scales and blocks of 256; scales and mins are
     /// then signed where there is an `OFFSET`, unsigned where there is none.
-    const EIGHT_ROWS: bool = false;
+    const EIGHT_ROWS: Option<Unpacking> = None;
 
     /// The codes of columns `64 * quarter..64 * quarter + 64` of eight rows, 8 columns at a time, the first 32 columns and the last.
     /// `quarter` is a constant after inlining. Has to be there for types with `EIGHT_ROWS`.
     #[inline(always)]
     fn codes_of_rows<S: Simd>(_blocks: [&Self; 8], s: S, _quarter: usize) -> [[S::Codes; 4]; 2] {
-        const { assert!(!Self::EIGHT_ROWS) };
+        const { assert!(Self::EIGHT_ROWS.is_none()) };
         [[s.splat_codes(0); 4]; 2]
     }
 
     /// All scales of a chunk of eight rows. Has to be there for types with `EIGHT_ROWS`.
     #[inline(always)]
     fn scaling_of_rows<S: Simd>(_blocks: [&Self; 8], s: S) -> RowScaling<S> {
-        const { assert!(!Self::EIGHT_ROWS) };
+        const { assert!(Self::EIGHT_ROWS.is_none()) };
         RowScaling::offset(s, 0, s.splat(0.0), [s.splat_codes(0); 2])
     }
+}
+
+/// How codes are unpacked, which decides from how many activation rows on a panel is faster.
+#[derive(Clone, Copy)]
+pub(crate) enum Unpacking {
+    /// Each is a field of one byte.
+    Fields,
+    /// Each is joined from two fields.
+    Joined,
+    /// Each is looked up in a table.
+    LookedUp,
 }
 
 /// The first 16 bytes of a block.

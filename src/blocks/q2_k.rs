@@ -14,7 +14,7 @@
 use super::bits::{pack, unpack};
 use super::check::both_finite;
 use super::super_block::ScalesAndMins;
-use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, Unpacking};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -91,7 +91,7 @@ impl Affine for Q2K {
         Scaling::integer(s, s.f16(block.d), scales, s.mul(s.splat(s.f16(block.dmin)), mins))
     }
 
-    const EIGHT_ROWS: bool = true;
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::Fields);
 
     #[inline(always)]
     fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {

@@ -17,7 +17,7 @@ use super::check::finite;
 use super::signed::Signed;
 use super::six_bits::eight_times;
 use super::super_block::SignedScales;
-use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, tail};
+use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, Unpacking, tail};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -136,7 +136,7 @@ impl Affine for Q3K {
         Scaling::integer_offset(s, 4.0, s.f16(chunk[0].d), scales)
     }
 
-    const EIGHT_ROWS: bool = true;
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::Joined);
 
     #[inline(always)]
     fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {

@@ -16,7 +16,7 @@ use super::bits::pack;
 use super::check::both_finite;
 use super::six_bits::SixBits;
 use super::super_block::ScalesAndMins;
-use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, head};
+use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, Unpacking, head};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -92,7 +92,7 @@ impl Affine for Q4K {
         Scaling::integer(s, s.f16(chunk[0].d), s.groups_twice(scales), mins)
     }
 
-    const EIGHT_ROWS: bool = true;
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::Fields);
 
     #[inline(always)]
     fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {

@@ -54,7 +54,7 @@ impl<A: Affine, const P: usize> Task for Decode<A, P> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let job = self.0;
-        if A::EIGHT_ROWS {
+        if A::EIGHT_ROWS.is_some() {
             // SAFETY: the maker of the task guarantees `n` weight rows, `m` packed rows and their results.
             return unsafe { eight_rows::run::<S, A, P>(s, &job) };
         }

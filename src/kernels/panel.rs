@@ -23,7 +23,7 @@
 use super::Task;
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
-use crate::blocks::Affine;
+use crate::blocks::{Affine, Unpacking};
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
 use std::marker::PhantomData;
 
@@ -67,8 +67,13 @@ pub(crate) const fn format_of<A: Affine>() -> Format {
 
 /// From how many activation rows on the panel is the faster way for blocks `A`, by digit planes - 1.
 pub(super) const fn from_rows<S: Simd, A: Affine>() -> [usize; 3] {
+    match A::EIGHT_ROWS {
+        Some(Unpacking::Fields) => return S::PANEL_FROM.fields,
+        Some(Unpacking::Joined) => return S::PANEL_FROM.joined,
+        Some(Unpacking::LookedUp) => return S::PANEL_FROM.looked_up,
+        None => {}
+    }
     match A::GROUP {
-        _ if A::EIGHT_ROWS => S::PANEL_FROM.eight_rows,
         16 => S::PANEL_FROM.groups_of_16,
         _ if A::INTEGER_SCALES => S::PANEL_FROM.integers,
         _ => S::PANEL_FROM.floats,

@@ -10,8 +10,14 @@ pub(crate) struct Maddubs(pub(super) ());
 
 // SAFETY of the blocks: the value proves that the CPU has AVX2.
 impl Dots for Maddubs {
-    const PANEL_FROM: PanelFrom =
-        PanelFrom { floats: [7, 7, 3], integers: [7, 5, 3], eight_rows: [11, 8, 6], groups_of_16: [11, 8, 6] };
+    const PANEL_FROM: PanelFrom = PanelFrom {
+        floats: [7, 7, 3],
+        integers: [7, 5, 3],
+        fields: [25, 10, 6],
+        joined: [16, 10, 6],
+        looked_up: [12, 10, 7],
+        groups_of_16: [11, 8, 6],
+    };
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
 
     #[inline(always)]

@@ -48,8 +48,14 @@ impl Vectors for Token {
 // SAFETY of every block below: the token proves that the CPU has the features; loads and stores go through references to
 // arrays of the right size unless a comment says otherwise.
 impl Simd for Token {
-    const PANEL_FROM: PanelFrom =
-        PanelFrom { floats: [7, 5, 4], integers: [7, 5, 2], eight_rows: [11, 7, 6], groups_of_16: [11, 7, 6] };
+    const PANEL_FROM: PanelFrom = PanelFrom {
+        floats: [7, 5, 4],
+        integers: [7, 5, 2],
+        fields: [23, 13, 11],
+        joined: [15, 13, 11],
+        looked_up: [8, 7, 6],
+        groups_of_16: [11, 7, 6],
+    };
     const ROWS: usize = 2;
     const TILE_STRIPS: usize = 2;
     // Sums of a tile: strips x rows x (planes + 1) of 32 registers.

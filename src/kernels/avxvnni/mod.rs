@@ -29,8 +29,14 @@ pub(crate) struct Vnni(());
 
 // SAFETY of the blocks: the value proves that the CPU has AVX2 and AVX-VNNI.
 impl Dots for Vnni {
-    const PANEL_FROM: PanelFrom =
-        PanelFrom { floats: [4, 5, 3], integers: [4, 3, 2], eight_rows: [7, 5, 3], groups_of_16: [7, 5, 3] };
+    const PANEL_FROM: PanelFrom = PanelFrom {
+        floats: [4, 5, 3],
+        integers: [4, 3, 2],
+        fields: [7, 5, 3],
+        joined: [7, 5, 3],
+        looked_up: [7, 5, 3],
+        groups_of_16: [7, 5, 3],
+    };
     // Enough sums to hide the latency of `dpbusd`, and all of them in registers. One plane with 6 rows: 10 to 15 % slower.
     const TILE_ROWS: [usize; 3] = [4, 3, 2];
 

@@ -165,8 +165,14 @@ impl Grids for Token {
 }
 
 impl Simd for Token {
-    const PANEL_FROM: PanelFrom =
-        PanelFrom { floats: [2; 3], integers: [2; 3], eight_rows: [2; 3], groups_of_16: [2; 3] };
+    const PANEL_FROM: PanelFrom = PanelFrom {
+        floats: [2; 3],
+        integers: [2; 3],
+        fields: [2; 3],
+        joined: [2; 3],
+        looked_up: [2; 3],
+        groups_of_16: [2; 3],
+    };
     const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [1, 1, 1];
