@@ -8,7 +8,7 @@ use gguffuse::matmul::{Context, ContextOptions, Weights};
 use std::path::Path;
 use std::process::ExitCode;
 
-const M: usize = 3;
+const M: usize = 1;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

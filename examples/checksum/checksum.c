@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define M 3
+#define M 1
 
 /* Ends the program where a call of the library failed. */
 static void check(gguffuse_status status, const char *what) {

@@ -34,7 +34,7 @@ int main(int argc, char **argv) try {
     const auto w = file.find("blk.0.ffn_gate.weight");
     std::printf("\ntensor %s type %" PRIu32 " at byte %" PRIu64 "\n", w.name.data(), w.type, w.absolute_offset);
 
-    const std::size_t m = 3;
+    const std::size_t m = 1;
     std::vector<float> x(m * w.k()), y(m * w.n());
     for (std::size_t i = 0; i < x.size(); i++) {
         x[i] = static_cast<float>(static_cast<int>(i * 7919 % 2003) - 1001) / 1001.0f;

@@ -25,7 +25,7 @@ def main() -> None:
         print(f"tokens: {file.metadata['tokenizer.ggml.tokens']}")
         weights = file["blk.0.ffn_gate.weight"]
         print(f"{weights.name}: {weights.type.name} {list(weights.dims)} at byte {weights.absolute_offset}")
-        i = np.arange(3 * weights.k).reshape(3, weights.k)
+        i = np.arange(weights.k).reshape(1, weights.k)
         x = ((i * 7919) % 2003 - 1001).astype(np.float32) / np.float32(1001)
         y = x @ weights.T
     print(f"checksum {fnv1a(y.astype('<f4').tobytes()):016x}")

@@ -33,7 +33,7 @@ fn run(init: std.process.Init) !void {
     const dims = weights.dims[0..weights.n_dims];
     try out.print("\n{s}: {t} {any} at byte {d}\n", .{ weights.name, weights.type, dims, weights.absolute_offset });
 
-    const m = 3;
+    const m = 1;
     const x = try allocator.alloc(f32, m * weights.k());
     for (x, 0..) |*value, i| value.* = @as(f32, @floatFromInt(@as(i64, @intCast((i * 7919) % 2003)) - 1001)) / 1001.0;
     const y = try allocator.alloc(f32, m * weights.n());

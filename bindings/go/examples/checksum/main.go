@@ -39,7 +39,7 @@ func run() error {
 	fmt.Printf("%s: %d tensors, tokens %q\n", name, file.Len(), tokens)
 	fmt.Printf("%s: %v %v at byte %d\n", weights.Name, weights.Type, weights.Dims, weights.AbsoluteOffset)
 
-	const m = 3
+	const m = 1
 	x := make([]float32, m*weights.K)
 	for i := range x {
 		x[i] = float32((i*7919)%2003-1001) / 1001
