@@ -1,4 +1,5 @@
-//! Decode: few activation rows. Each block of the weights is read once from the file's layout, its codes are unpacked in
+//! Decode: few activation rows. Types with `EIGHT_ROWS` go through [`super::eight_rows`]; some figures below are of the time before
+//! that. Each block of the weights is read once from the file's layout, its codes are unpacked in
 //! registers and meet all digit planes. Knows no ISA and no type.
 //!
 //! ```text
@@ -66,8 +67,8 @@ impl<A: Affine, const P: usize> Task for Decode<A, P> {
             }
             return;
         }
-        // Rows from two places in turns, so that two streams of memory are read ahead: FAST Q4_K from memory at the AVX-512
-        // level of a Zen 5 makes 49 G weights/s from one and 61 from two; from four, 55. Asking for weights ahead of their use
+        // Rows from two places in turns, so that two streams of memory are read ahead: FAST Q4_K, which came here then, made 49 G
+        // weights/s from memory at the AVX-512 level of a Zen 5 from one place and 61 from two; from four, 55. Asking for weights ahead of their use
         // lost by up to a third on top of that, at any distance from 512 B to 4 KiB.
         let half = job.n.div_ceil(2);
         for row in 0..half {
