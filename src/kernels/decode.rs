@@ -96,7 +96,7 @@ const fn early<S: Simd, A: Affine>() -> bool {
 }
 
 /// The most activation rows of a tile.
-pub(super) const TILE_ROWS: usize = 6;
+const TILE_ROWS: usize = 6;
 
 pub(super) const fn least(a: usize, b: usize) -> usize {
     if a < b { a } else { b }

@@ -25,13 +25,15 @@
 //! work gives the same bits.
 
 use super::activations::{Header, chunk_bytes};
-use super::decode::{Digits, Job, TILE_ROWS, least};
+use super::decode::{Digits, Job, least};
 use super::panel;
 use crate::blocks::{Affine, RowScaling};
 use crate::simd::{CHUNK, Simd};
 
 /// Weight rows at a time.
 const ROWS: usize = 8;
+/// The most activation rows times digit planes of a tile. With six rows for all planes the library took over eight minutes to build.
+const TILE_SUMS: usize = 6;
 /// How far beyond the next rows weights are asked for ahead of their use, in the order of memory: the first bytes of the last of those
 /// rows should not come too late. Q4_K from memory at the AVX-512 level of a Zen 5, one thread, FAST, HIGH, EXACT: 28, 17, 17 GB/s
 /// without asking; 38, 39, 32 with the next rows, 39, 40, 36 so; 37, 35, 35 with the rows after the next. Tried and lost: each row
@@ -52,7 +54,7 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
                 let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
                 // The comparisons with the constant let the compiler drop tiles that no call reaches: from there on the panel
                 // is used.
-                let most = const { least(panel::from_rows::<S, A>()[P - 1] - 1, TILE_ROWS) };
+                let most = const { least(panel::from_rows::<S, A>()[P - 1] - 1, TILE_SUMS / P) };
                 match panel::tile_rows(job.m - begin, most) {
                     6 if most >= 6 => tile::<S, A, P, 6>(s, job, row, x, y),
                     5 if most >= 5 => tile::<S, A, P, 5>(s, job, row, x, y),

@@ -51,9 +51,9 @@ impl Simd for Token {
     const PANEL_FROM: PanelFrom = PanelFrom {
         floats: [7, 5, 4],
         integers: [7, 5, 2],
-        fields: [23, 13, 11],
-        joined: [15, 13, 11],
-        looked_up: [8, 7, 6],
+        fields: [23, 10, 6],
+        joined: [15, 10, 6],
+        looked_up: [8, 6, 5],
         groups_of_16: [11, 7, 6],
     };
     const ROWS: usize = 2;
