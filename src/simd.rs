@@ -143,6 +143,8 @@ pub trait EightRows: Vectors {
         scales: Self::Scales,
         code_max: usize,
     ) -> Self::Ints;
+    /// `sum over v of sum(codes[v][4i..4i+4] * x[v][4i..4i+4])`, exactly: codes and `x` as in `dot_group`.
+    fn dot_rows(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], code_max: usize) -> Self::Ints;
     /// The sum of each row's two lanes.
     fn row_sums(self, values: Self::Floats) -> [f32; 8];
 }

@@ -359,18 +359,26 @@ pub(crate) trait Affine: Block {
     const EIGHT_ROWS: Option<Unpacking> = None;
 
     /// The codes of columns `64 * quarter..64 * quarter + 64` of eight rows, 8 columns at a time, the first 32 columns and the last.
-    /// `quarter` is a constant after inlining. Has to be there for types with `EIGHT_ROWS`.
+    /// `quarter` is a constant after inlining. Has to be there for types with `EIGHT_ROWS` and integer scales.
     #[inline(always)]
     fn codes_of_rows<S: Simd>(_blocks: [&Self; 8], s: S, _quarter: usize) -> [[S::Codes; 4]; 2] {
-        const { assert!(Self::EIGHT_ROWS.is_none()) };
+        const { assert!(Self::EIGHT_ROWS.is_none() || !Self::INTEGER_SCALES) };
         [[s.splat_codes(0); 4]; 2]
     }
 
-    /// All scales of a chunk of eight rows. Has to be there for types with `EIGHT_ROWS`.
+    /// All scales of a chunk of eight rows. Has to be there for types with `EIGHT_ROWS` and integer scales.
     #[inline(always)]
     fn scaling_of_rows<S: Simd>(_blocks: [&Self; 8], s: S) -> RowScaling<S> {
-        const { assert!(Self::EIGHT_ROWS.is_none()) };
+        const { assert!(Self::EIGHT_ROWS.is_none() || !Self::INTEGER_SCALES) };
         RowScaling::offset(s, 0, s.splat(0.0), [s.splat_codes(0); 2])
+    }
+
+    /// A group of 32 columns of eight rows. Has to be there for types with `EIGHT_ROWS` and a float scale per group, whose blocks are
+    /// groups.
+    #[inline(always)]
+    fn group_of_rows<S: Simd>(_blocks: [&Self; 8], s: S) -> RowGroup<S> {
+        const { assert!(Self::EIGHT_ROWS.is_none() || Self::INTEGER_SCALES) };
+        RowGroup { codes: [s.splat_codes(0); 4], scale: s.splat(0.0), half_min: s.splat(0.0) }
     }
 }
 
@@ -417,6 +425,38 @@ pub(crate) struct Scaling<S: Simd> {
     pub(crate) scales: S::Floats,
     /// Mins, to be subtracted.
     pub(crate) mins: S::Floats,
+}
+
+/// A group of 32 columns of eight rows: `w = scale * code - 2 * half_min`.
+#[derive(Clone, Copy)]
+pub(crate) struct RowGroup<S: Simd> {
+    /// The codes of each row, 8 columns at a time.
+    pub(crate) codes: [S::Codes; 4],
+    /// The scale, in the lanes of each row.
+    pub(crate) scale: S::Floats,
+    /// Half of what is subtracted, as each of a row's two lanes subtracts it.
+    pub(crate) half_min: S::Floats,
+}
+
+impl<S: Simd> RowGroup<S> {
+    /// Nibbles: 16 bytes of each row hold the first 16 columns in their low nibbles.
+    #[inline(always)]
+    pub(crate) fn nibbles(s: S, bytes: [&[u8; 16]; 8], scale: S::Floats, half_min: S::Floats) -> Self {
+        let [a, b] = s.short_rows(bytes);
+        let low = s.splat_codes(15);
+        let codes = [s.and(a, low), s.and(b, low), s.shift_right(a, 4, 4, 15), s.shift_right(b, 4, 4, 15)];
+        RowGroup { codes, scale, half_min }
+    }
+
+    /// Codes that stand for values in `table` less `offset`.
+    #[inline(always)]
+    pub(crate) fn looked_up(s: S, bytes: [&[u8; 16]; 8], table: &[u8; 16], offset: f32, scale: S::Floats) -> Self {
+        let mut group = RowGroup::nibbles(s, bytes, scale, s.mul(s.splat(offset / 2.0), scale));
+        for v in 0..4 {
+            group.codes[v] = s.look_up(group.codes[v], table);
+        }
+        group
+    }
 }
 
 /// The scales of one chunk of eight rows: `w = d * scale * code - dmin * min`.

@@ -9,7 +9,7 @@
 //! Source of the layout: ggml-common.h, ggml-quants.c and ggml-impl.h of ggml 0.21.0 (MIT).
 
 use super::scale::Normal;
-use super::{Affine, Block, Quantizer, Scaling, TensorType, fp4};
+use super::{Affine, Block, Quantizer, RowGroup, Scaling, TensorType, Unpacking, fp4};
 use crate::simd::{Lookups, Simd};
 
 /// One MXFP4 block.
@@ -74,5 +74,13 @@ impl Affine for Mxfp4 {
         let scale = |block: usize| e8m0_half(chunk[block].e);
         let scales = [scale(0), scale(1), scale(2), scale(3), scale(4), scale(5), scale(6), scale(7)];
         Scaling::offset(s, 12.0, s.floats_twice(scales))
+    }
+
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::LookedUp);
+
+    #[inline(always)]
+    fn group_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowGroup<S> {
+        let scale = s.floats_twice(blocks.map(|block| e8m0_half(block.e)));
+        RowGroup::looked_up(s, blocks.map(|block| &block.codes), &fp4::CODES, 12.0, scale)
     }
 }

@@ -12,7 +12,7 @@
 use super::bits::{pack, unpack};
 use super::check::both_finite;
 use super::fit::{Fit, code, group, half, inverse};
-use super::{Affine, Block, Quantizer, Scaling, TensorType, half_pairs};
+use super::{Affine, Block, Quantizer, RowGroup, Scaling, TensorType, Unpacking, half_pairs};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -75,5 +75,14 @@ impl Affine for Q4_1 {
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
         let (scales, m) = half_pairs(s, chunk, |block| (block.d, block.m));
         Scaling::float(s, scales, s.mul(s.splat(-1.0), m))
+    }
+
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::Fields);
+
+    #[inline(always)]
+    fn group_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowGroup<S> {
+        let (d, m) =
+            s.f16_pairs_twice(blocks.map(|Q4_1 { d: [a, b], m: [c, d], .. }| u32::from_le_bytes([*a, *b, *c, *d])));
+        RowGroup::nibbles(s, blocks.map(|block| &block.codes), d, s.mul(s.splat(-0.5), m))
     }
 }

@@ -27,7 +27,7 @@
 use super::activations::{Header, chunk_bytes};
 use super::decode::{Digits, Job, least};
 use super::panel;
-use crate::blocks::{Affine, RowScaling};
+use crate::blocks::{Affine, RowGroup, RowScaling, chunk_blocks};
 use crate::simd::{CHUNK, Simd};
 
 /// Weight rows at a time.
@@ -80,7 +80,7 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     x: *const u8,
     y: *mut f32,
 ) -> usize {
-    const { assert!(A::EIGHT_ROWS.is_none() || A::TYPE.block_elements() == CHUNK) };
+    const { assert!(A::EIGHT_ROWS.is_none() || A::TYPE.block_elements() == if A::INTEGER_SCALES { CHUNK } else { GROUP }) };
     let count = least(job.n - row, ROWS);
     // Where fewer are left the first one stands in for those that are not there.
     let first = [0, 1, 2, 3, 4, 5, 6, 7].map(|r| {
@@ -92,18 +92,25 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     // Once for all tiles of activation rows.
     let asks_ahead = std::ptr::eq(x, job.x);
     let mut acc = [s.splat(0.0); M];
-    for chunk in 0..job.k / CHUNK {
+    let blocks = job.k / A::TYPE.block_elements();
+    for chunk in 0..job.k.div_ceil(CHUNK) {
         if asks_ahead {
-            let bytes = ROWS * size_of::<A>();
+            let bytes = ROWS * chunk_blocks::<A>() * size_of::<A>();
             let next = ahead.wrapping_add(chunk * bytes);
             for line in 0..bytes / 64 {
                 s.prefetch(next.wrapping_add(64 * line));
             }
         }
-        // SAFETY: a block of each row for each chunk, as `k` is a whole number of blocks; the caller's promise: `M` packed rows.
+        let begin = chunk * chunk_blocks::<A>();
+        // SAFETY: below the number of blocks of a row; the caller's promise: `M` packed rows.
         acc = unsafe {
-            let blocks = first.map(|first| &*first.add(chunk));
-            step::<S, A, P, M>(s, blocks, x.add(chunk * chunk_bytes(P)), job.x_stride, acc)
+            let first = first.map(|first| first.add(begin));
+            let x = x.add(chunk * chunk_bytes(P));
+            if A::INTEGER_SCALES {
+                step::<S, A, P, M>(s, first.map(|first| &*first), x, job.x_stride, acc)
+            } else {
+                groups::<S, A, P, M>(s, first, least(blocks - begin, CHUNK / GROUP), x, job.x_stride, acc)
+            }
         };
     }
     for m in 0..M {
@@ -229,4 +236,74 @@ fn dot<S: Simd, A: Affine, const V: usize>(
         Some(_) => s.dot_group::<V, true>(sum, codes, x, s.row_scales::<true>(scales, at), A::CODE_MAX),
         None => s.dot_group::<V, false>(sum, codes, x, s.row_scales::<false>(scales, at), A::CODE_MAX),
     }
+}
+
+/// Columns of a group.
+const GROUP: usize = 32;
+
+/// Adds the products of the first `count` groups of a chunk of eight weight rows, each with float scales of its own, and those of the
+/// `M` activation rows at `x`.
+///
+/// # Safety
+/// As `step`; `first` points to `count` blocks of each row, at most 8.
+#[inline(always)]
+unsafe fn groups<S: Simd, A: Affine, const P: usize, const M: usize>(
+    s: S,
+    first: [*const A; 8],
+    count: usize,
+    x: *const u8,
+    x_stride: usize,
+    mut acc: [S::Floats; M],
+) -> [S::Floats; M] {
+    let mut value = [s.splat(0.0); M];
+    for g in 0..count {
+        // SAFETY: the caller's promise.
+        let group = A::group_of_rows(unsafe { first.map(|first| &*first.add(g)) }, s);
+        for m in 0..M {
+            // SAFETY: the caller's promise; planes have 256 digits, and `g` is below 8.
+            let (sum, digits) = unsafe {
+                let packed = x.add(m * x_stride);
+                let digits = packed.add(size_of::<Header>() + g * GROUP).cast::<[i8; GROUP]>();
+                ((*packed.cast::<Header>()).sums32.as_ptr().add(g).read(), digits)
+            };
+            // SAFETY: as above.
+            let dots = unsafe {
+                match P {
+                    1 => s.to_floats(group_dots::<S, A>(s, &group, digits, 0)),
+                    2 => {
+                        let (high, low) =
+                            (group_dots::<S, A>(s, &group, digits, 0), group_dots::<S, A>(s, &group, digits, 1));
+                        s.to_floats(s.shift_add(high, low))
+                    }
+                    _ => {
+                        let high = s.to_floats(group_dots::<S, A>(s, &group, digits, 0));
+                        let (middle, low) =
+                            (group_dots::<S, A>(s, &group, digits, 1), group_dots::<S, A>(s, &group, digits, 2));
+                        s.fma(high, s.splat(65536.0), s.to_floats(s.shift_add(middle, low)))
+                    }
+                }
+            };
+            value[m] = s.fma(dots, group.scale, value[m]);
+            value[m] = s.fnma(group.half_min, s.splat(sum), value[m]);
+        }
+    }
+    for m in 0..M {
+        // SAFETY: the caller's promise.
+        let header = unsafe { &*x.add(m * x_stride).cast::<Header>() };
+        acc[m] = s.fma(value[m], s.splat(header.scale), acc[m]);
+    }
+    acc
+}
+
+/// The dots of a group and digit plane `p`.
+///
+/// # Safety
+/// `digits` points to the group's digits in the first of at least `p + 1` planes.
+#[inline(always)]
+unsafe fn group_dots<S: Simd, A: Affine>(s: S, group: &RowGroup<S>, digits: *const [i8; GROUP], p: usize) -> S::Ints {
+    // SAFETY: the caller's promise.
+    let digits = unsafe { &*digits.byte_add(p * CHUNK) };
+    let [x0, x1, x2, x3] = digits.as_chunks::<8>().0 else { return s.zero() };
+    let x = [s.digits_to_rows(x0), s.digits_to_rows(x1), s.digits_to_rows(x2), s.digits_to_rows(x3)];
+    s.dot_rows(group.codes, x, A::CODE_MAX)
 }

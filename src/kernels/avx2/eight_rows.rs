@@ -177,6 +177,13 @@ impl<D: Dots> EightRows for Token<D> {
     }
 
     #[inline(always)]
+    fn dot_rows(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], code_max: usize) -> Self::Ints {
+        // SAFETY: the token.
+        let (zero, one) = unsafe { (_mm256_setzero_si256(), _mm256_set1_epi16(1)) };
+        self.dot_group::<4, true>([zero; 2], codes, x, [one; 2], code_max)
+    }
+
+    #[inline(always)]
     fn row_sums(self, values: Self::Floats) -> [f32; 8] {
         // SAFETY: the token; 4 floats are written to each half of an array of 8.
         unsafe {

@@ -144,6 +144,18 @@ impl EightRows for Token {
     }
 
     #[inline(always)]
+    fn dot_rows(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], _code_max: usize) -> Self::Ints {
+        // SAFETY: the token.
+        unsafe {
+            let mut dots = _mm512_setzero_si512();
+            for v in 0..4 {
+                dots = _mm512_dpbusd_epi32(dots, codes[v], x[v]);
+            }
+            dots
+        }
+    }
+
+    #[inline(always)]
     fn row_sums(self, values: Self::Floats) -> [f32; 8] {
         // SAFETY: the token; 8 floats are written.
         unsafe {

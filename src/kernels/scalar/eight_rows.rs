@@ -1,7 +1,7 @@
 //! The vocabulary for eight weight rows, in plain Rust.
 
 use super::Token;
-use crate::simd::{EightRows, Simd};
+use crate::simd::{EightRows, LANES, Simd};
 use std::array::from_fn;
 
 impl EightRows for Token {
@@ -70,6 +70,11 @@ impl EightRows for Token {
             acc = self.dot_scaled(acc, codes[v], x[v], scales, code_max);
         }
         acc
+    }
+
+    #[inline(always)]
+    fn dot_rows(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], code_max: usize) -> Self::Ints {
+        self.dot_group::<4, true>([0; LANES], codes, x, [1; LANES], code_max)
     }
 
     #[inline(always)]
