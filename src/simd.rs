@@ -230,7 +230,7 @@ pub trait Grids: Vectors {
 /// with n = 1024 and k = 2048 on 14 types, m = 2 to 24.
 #[derive(Clone, Copy)]
 pub struct PanelFrom {
-    /// Groups of 32 columns with a float scale each.
+    /// Others with groups of 32 columns with a float scale each.
     pub floats: [usize; 3],
     /// Others with groups of 32 columns with integer scales.
     pub integers: [usize; 3],
@@ -240,6 +240,8 @@ pub struct PanelFrom {
     pub joined: [usize; 3],
     /// Such types with codes from a table.
     pub looked_up: [usize; 3],
+    /// Such types with a float scale per group.
+    pub float_scales: [usize; 3],
     /// Others with groups of 16 columns.
     pub groups_of_16: [usize; 3],
 }

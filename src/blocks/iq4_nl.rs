@@ -116,7 +116,7 @@ impl Affine for Iq4Nl {
         Scaling::offset(s, 128.0, halves(s, chunk, |block| block.d))
     }
 
-    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::LookedUp);
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::FloatScales);
 
     #[inline(always)]
     fn group_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowGroup<S> {

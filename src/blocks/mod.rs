@@ -391,6 +391,8 @@ pub(crate) enum Unpacking {
     Joined,
     /// Each is looked up in a table.
     LookedUp,
+    /// In groups of 32, each with a float scale.
+    FloatScales,
 }
 
 /// The first 16 bytes of a block.

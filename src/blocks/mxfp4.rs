@@ -76,7 +76,7 @@ impl Affine for Mxfp4 {
         Scaling::offset(s, 12.0, s.floats_twice(scales))
     }
 
-    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::LookedUp);
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::FloatScales);
 
     #[inline(always)]
     fn group_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowGroup<S> {

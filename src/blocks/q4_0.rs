@@ -74,7 +74,7 @@ impl Affine for Q4_0 {
         Scaling::offset(s, 8.0, halves(s, chunk, |block| block.d))
     }
 
-    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::Fields);
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::FloatScales);
 
     #[inline(always)]
     fn group_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowGroup<S> {

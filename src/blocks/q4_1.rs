@@ -77,7 +77,7 @@ impl Affine for Q4_1 {
         Scaling::float(s, scales, s.mul(s.splat(-1.0), m))
     }
 
-    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::Fields);
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::FloatScales);
 
     #[inline(always)]
     fn group_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowGroup<S> {

@@ -71,6 +71,7 @@ pub(super) const fn from_rows<S: Simd, A: Affine>() -> [usize; 3] {
         Some(Unpacking::Fields) => return S::PANEL_FROM.fields,
         Some(Unpacking::Joined) => return S::PANEL_FROM.joined,
         Some(Unpacking::LookedUp) => return S::PANEL_FROM.looked_up,
+        Some(Unpacking::FloatScales) => return S::PANEL_FROM.float_scales,
         None => {}
     }
     match A::GROUP {

@@ -16,6 +16,7 @@ impl Dots for Maddubs {
         fields: [25, 8, 5],
         joined: [16, 8, 5],
         looked_up: [12, 8, 5],
+        float_scales: [13, 10, 6],
         groups_of_16: [11, 8, 6],
     };
     const TILE_ROWS: [usize; 3] = [4, 2, 1];

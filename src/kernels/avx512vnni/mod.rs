@@ -54,6 +54,7 @@ impl Simd for Token {
         fields: [23, 10, 6],
         joined: [15, 10, 6],
         looked_up: [8, 6, 5],
+        float_scales: [13, 10, 6],
         groups_of_16: [11, 7, 6],
     };
     const ROWS: usize = 2;

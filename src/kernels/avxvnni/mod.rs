@@ -35,6 +35,7 @@ impl Dots for Vnni {
         fields: [7, 5, 3],
         joined: [7, 5, 3],
         looked_up: [7, 5, 3],
+        float_scales: [7, 5, 4],
         groups_of_16: [7, 5, 3],
     };
     // Enough sums to hide the latency of `dpbusd`, and all of them in registers. One plane with 6 rows: 10 to 15 % slower.
