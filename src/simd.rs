@@ -10,11 +10,11 @@
 //! (`kernels::Isa::run`), which is what turns the intrinsics into instructions. `self` is a token whose existence proves
 //! that the CPU has the features: only a trampoline makes one.
 //!
-//! Measured on the way, for whoever adds a type or an operation: an array that is filled element by element and then loaded
-//! as a vector makes the load wait for the stores (IQ4_XS without that: 42 G weights/s instead of 25), so values go into vectors
-//! through registers ([`Simd::interleave`], [`Simd::f16_twice`]), and fields of a few bits are better moved
-//! within a `u64` than taken apart; an instruction that writes part of a register waits for what was in it (`Simd::f16`); a loop over an array that is not unrolled puts the array into memory, so short lists are
-//! written out.
+//! Measured on the way, for whoever adds a type or an operation: an array that is filled element by element and then loaded as
+//! a vector makes the load wait for the stores (IQ4_XS without that: 42 G weights/s instead of 25), so values go into vectors
+//! through registers ([`Simd::interleave`], [`Simd::f16_twice`]), and fields of a few bits are better moved within a `u64` than
+//! taken apart; an instruction that writes part of a register waits for what was in it (`Simd::f16`); a loop over an array that
+//! is not unrolled puts the array into memory, so short lists are written out.
 
 /// Columns that share one activation scale, and the unit in which weights are unpacked.
 pub const CHUNK: usize = 256;
@@ -111,8 +111,8 @@ pub trait Vectors: Copy {
     type Scales: Copy;
 }
 
-/// The part of the vocabulary for decode of eight weight rows at a time: a vector is eight parts, 8 bytes or two lanes each, and part
-/// `r` belongs to row `r`.
+/// The part of the vocabulary for decode of eight weight rows at a time: a vector is eight parts, 8 bytes or two lanes each,
+/// and part `r` belongs to row `r`.
 pub trait EightRows: Vectors {
     /// The first 8 of 32 bytes of each row, the next 8, and so on.
     fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4];
@@ -128,8 +128,8 @@ pub trait EightRows: Vectors {
     fn floats_to_rows(self, values: &[f32; 2]) -> Self::Floats;
     /// The two IEEE halves with which each row's bytes begin: the first to both of the row's lanes, and the second.
     fn row_halves(self, bytes: Self::Codes) -> (Self::Floats, Self::Floats);
-    /// The bytes `2 * two` and `2 * two + 1` of each row as floats. `SIGNED` ones come out times 2^24, so that a byte only has to get
-    /// to the top of its lane. `two` is a constant after inlining.
+    /// The bytes `2 * two` and `2 * two + 1` of each row as floats. `SIGNED` ones come out times 2^24, so that a byte only has
+    /// to get to the top of its lane. `two` is a constant after inlining.
     fn row_floats<const SIGNED: bool>(self, bytes: Self::Codes, two: usize) -> Self::Floats;
     /// The byte `at` of each row as the scale of the row's lanes. `at` is a constant after inlining.
     fn row_scales<const SIGNED: bool>(self, bytes: Self::Codes, at: usize) -> Self::Scales;
@@ -164,8 +164,8 @@ pub trait Grids: Vectors {
     fn wide_first_fours(self, eights: &[[u8; 8]; 8]) -> Self::Words;
     /// 32 words from memory.
     fn load_words(self, words: &[[u8; 2]; 32]) -> Self::Words;
-    /// `words[i] | (fields[i] * factors[i % 4]) & mask`, where `fields[i]` are the bytes of `source` at `places[i]`; a place of 255
-    /// stands for the byte 0. Factors are powers of two.
+    /// `words[i] | (fields[i] * factors[i % 4]) & mask`, where `fields[i]` are the bytes of `source` at `places[i]`; a place of
+    /// 255 stands for the byte 0. Factors are powers of two.
     fn with_fields<const B: usize>(
         self,
         words: Self::Words,
@@ -226,8 +226,8 @@ pub trait Grids: Vectors {
     fn mirrored(self, codes: Self::Codes, negative: &[u8; 8], code_max: usize) -> Self::Codes;
 }
 
-/// From how many activation rows on the panel is faster than decode, with 1, 2 and 3 digit planes, by what takes a panel's time. Measured
-/// with n = 1024 and k = 2048 on 14 types, m = 2 to 24.
+/// From how many activation rows on the panel is faster than decode, with 1, 2 and 3 digit planes, by what takes a panel's
+/// time. Measured with n = 1024 and k = 2048 on 14 types, m = 2 to 24.
 #[derive(Clone, Copy)]
 pub struct PanelFrom {
     /// Others with groups of 32 columns with a float scale each.

@@ -4,6 +4,7 @@
 mod bits;
 mod check;
 mod convert;
+mod eight_rows;
 mod fit;
 mod float;
 mod fp4;
@@ -72,6 +73,7 @@ pub use tq1_0::Tq1_0;
 pub use tq2_0::Tq2_0;
 
 pub(crate) use convert::quantized_bytes;
+pub(crate) use eight_rows::{RowGroup, RowScaling, Unpacking, head, tail};
 pub(crate) use grids::even_signs;
 
 use crate::error::{Result, error};
@@ -334,8 +336,8 @@ pub(crate) trait Affine: Block {
     const INTEGER_SCALES: bool;
     /// The largest code. Up to 63 is fastest, then up to 127.
     const CODE_MAX: usize;
-    /// With integer scales: the code that stands for 0, where that is all that the mins are: `d * scale * OFFSET`. `None`: mins of
-    /// their own.
+    /// With integer scales: the code that stands for 0, where that is all that the mins are: `d * scale * OFFSET`. `None`: mins
+    /// of their own.
     const OFFSET: Option<u8> = None;
 
     /// Whether the codes are points of a grid.
@@ -354,12 +356,13 @@ pub(crate) trait Affine: Block {
     /// All scales of the chunk.
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S>;
 
-    /// Whether decode takes eight weight rows at a time, and how their codes are unpacked. Only for types with integer scales and blocks of 256; scales and mins are
-    /// then signed where there is an `OFFSET`, unsigned where there is none.
+    /// Whether decode takes eight weight rows at a time, and how their codes are unpacked. Only for types whose blocks are
+    /// chunks with integer scales (signed where there is an `OFFSET`, else unsigned, as the mins are) or groups of 32 with a
+    /// float scale.
     const EIGHT_ROWS: Option<Unpacking> = None;
 
-    /// The codes of columns `64 * quarter..64 * quarter + 64` of eight rows, 8 columns at a time, the first 32 columns and the last.
-    /// `quarter` is a constant after inlining. Has to be there for types with `EIGHT_ROWS` and integer scales.
+    /// The codes of columns `64 * quarter..64 * quarter + 64` of eight rows, 8 columns at a time, the first 32 columns and the
+    /// last. `quarter` is a constant after inlining. Has to be there for types with `EIGHT_ROWS` and integer scales.
     #[inline(always)]
     fn codes_of_rows<S: Simd>(_blocks: [&Self; 8], s: S, _quarter: usize) -> [[S::Codes; 4]; 2] {
         const { assert!(Self::EIGHT_ROWS.is_none() || !Self::INTEGER_SCALES) };
@@ -373,42 +376,13 @@ pub(crate) trait Affine: Block {
         RowScaling::offset(s, 0, s.splat(0.0), [s.splat_codes(0); 2])
     }
 
-    /// A group of 32 columns of eight rows. Has to be there for types with `EIGHT_ROWS` and a float scale per group, whose blocks are
-    /// groups.
+    /// A group of 32 columns of eight rows. Has to be there for types with `EIGHT_ROWS` and a float scale per group, whose
+    /// blocks are groups.
     #[inline(always)]
     fn group_of_rows<S: Simd>(_blocks: [&Self; 8], s: S) -> RowGroup<S> {
         const { assert!(Self::EIGHT_ROWS.is_none() || Self::INTEGER_SCALES) };
         RowGroup { codes: [s.splat_codes(0); 4], scale: s.splat(0.0), half_min: s.splat(0.0) }
     }
-}
-
-/// How codes are unpacked, which decides from how many activation rows on a panel is faster.
-#[derive(Clone, Copy)]
-pub(crate) enum Unpacking {
-    /// Each is a field of one byte.
-    Fields,
-    /// Each is joined from two fields.
-    Joined,
-    /// Each is looked up in a table.
-    LookedUp,
-    /// In groups of 32, each with a float scale.
-    FloatScales,
-}
-
-/// The first 16 bytes of a block.
-#[inline(always)]
-pub(crate) fn head<B: Block>(block: &B) -> &[u8; 16] {
-    const { assert!(size_of::<B>() >= 16) };
-    // SAFETY: blocks have no padding, as `Block` promises, and this one has at least 16 bytes.
-    unsafe { &*std::ptr::from_ref(block).cast() }
-}
-
-/// The last 16 bytes of a block.
-#[inline(always)]
-pub(crate) fn tail<B: Block>(block: &B) -> &[u8; 16] {
-    const { assert!(size_of::<B>() >= 16) };
-    // SAFETY: as in `head`.
-    unsafe { &*std::ptr::from_ref(block).cast::<u8>().add(size_of::<B>() - 16).cast() }
 }
 
 /// Blocks of a chunk of 256 columns.
@@ -427,60 +401,6 @@ pub(crate) struct Scaling<S: Simd> {
     pub(crate) scales: S::Floats,
     /// Mins, to be subtracted.
     pub(crate) mins: S::Floats,
-}
-
-/// A group of 32 columns of eight rows: `w = scale * code - 2 * half_min`.
-#[derive(Clone, Copy)]
-pub(crate) struct RowGroup<S: Simd> {
-    /// The codes of each row, 8 columns at a time.
-    pub(crate) codes: [S::Codes; 4],
-    /// The scale, in the lanes of each row.
-    pub(crate) scale: S::Floats,
-    /// Half of what is subtracted, as each of a row's two lanes subtracts it.
-    pub(crate) half_min: S::Floats,
-}
-
-impl<S: Simd> RowGroup<S> {
-    /// Nibbles: 16 bytes of each row hold the first 16 columns in their low nibbles.
-    #[inline(always)]
-    pub(crate) fn nibbles(s: S, bytes: [&[u8; 16]; 8], scale: S::Floats, half_min: S::Floats) -> Self {
-        let [a, b] = s.short_rows(bytes);
-        let low = s.splat_codes(15);
-        let codes = [s.and(a, low), s.and(b, low), s.shift_right(a, 4, 4, 15), s.shift_right(b, 4, 4, 15)];
-        RowGroup { codes, scale, half_min }
-    }
-
-    /// Codes that stand for values in `table` less `offset`.
-    #[inline(always)]
-    pub(crate) fn looked_up(s: S, bytes: [&[u8; 16]; 8], table: &[u8; 16], offset: f32, scale: S::Floats) -> Self {
-        let mut group = RowGroup::nibbles(s, bytes, scale, s.mul(s.splat(offset / 2.0), scale));
-        for v in 0..4 {
-            group.codes[v] = s.look_up(group.codes[v], table);
-        }
-        group
-    }
-}
-
-/// The scales of one chunk of eight rows: `w = d * scale * code - dmin * min`.
-#[derive(Clone, Copy)]
-pub(crate) struct RowScaling<S: Simd> {
-    /// What the integer scales are multiplied by, in the lanes of each row.
-    pub(crate) d: S::Floats,
-    /// The integer scales of each row, a byte per group of columns, eight groups each.
-    pub(crate) scales: [S::Codes; 2],
-    /// What the integer mins are multiplied by; times 2^-24 where they are signed, see `EightRows::row_floats`.
-    pub(crate) dmin: S::Floats,
-    /// The integer mins of each row, as `scales`.
-    pub(crate) mins: [S::Codes; 2],
-}
-
-impl<S: Simd> RowScaling<S> {
-    /// Signed scales, codes that stand for `code - offset`.
-    #[inline(always)]
-    pub(crate) fn offset(s: S, offset: u8, d: S::Floats, scales: [S::Codes; 2]) -> Self {
-        let dmin = s.mul(d, s.splat(f32::from(offset) / (1 << 24) as f32));
-        RowScaling { d, scales, dmin, mins: scales }
-    }
 }
 
 impl<S: Simd> Scaling<S> {
@@ -516,8 +436,9 @@ pub(crate) fn halves<B: Block, S: Simd>(s: S, chunk: &[B], half: impl Fn(&B) -> 
     s.f16_twice([of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7)])
 }
 
-/// Two neighbouring halves of each of a chunk's eight blocks of 32 weights, as floats per group of 16. With one half of a block and
-/// two bytes that are not wanted, it won and lost as often: at the AVX-512 level of a Zen 5, Q8_0 8 % faster, Q5_0 19 % slower.
+/// Two neighbouring halves of each of a chunk's eight blocks of 32 weights, as floats per group of 16. With one half of a block
+/// and two bytes that are not wanted, it won and lost as often: at the AVX-512 level of a Zen 5, Q8_0 8 % faster, Q5_0 19 %
+/// slower.
 #[inline(always)]
 pub(crate) fn half_pairs<B: Block, S: Simd>(
     s: S,

@@ -24,8 +24,9 @@ pub(super) const fn eight_times(masks: [u8; 2]) -> [u8; COLUMNS] {
 pub(super) struct SixBits([u8; 12]);
 
 impl SixBits {
-    /// The eight scales and the eight mins, byte g of each word. In general registers, as decode runs short of vector units: taken apart in
-    /// those, with a third of the instructions, Q4_K lost 7 % at the AVX-512 level of a Zen 5 and 18 % at the AVX2 level.
+    /// The eight scales and the eight mins, byte g of each word. In general registers, as decode runs short of vector units:
+    /// taken apart in those, with a third of the instructions, Q4_K lost 7 % at the AVX-512 level of a Zen 5 and 18 % at the
+    /// AVX2 level.
     #[inline(always)]
     pub(super) fn scales_and_mins(self) -> (u64, u64) {
         let [s0, s1, s2, s3, m0, m1, m2, m3, h0, h1, h2, h3] = self.0;
@@ -39,7 +40,8 @@ impl SixBits {
         (scales, mins)
     }
 
-    /// The scales and the mins of eight rows, from the 16 bytes that end with these 12: the first 8 bytes of each, and the last 8.
+    /// The scales and the mins of eight rows, from the 16 bytes that end with these 12: the first 8 bytes of each, and the last
+    /// 8.
     #[inline(always)]
     pub(super) fn of_rows<S: Simd>(s: S, [first, last]: [S::Codes; 2]) -> (S::Codes, S::Codes) {
         // `first` ends with s0..s3, `last` is m0..m3, h0..h3; those four bytes twice.

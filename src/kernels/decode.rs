@@ -1,6 +1,6 @@
-//! Decode: few activation rows. Types with `EIGHT_ROWS` go through [`super::eight_rows`]; some figures below are of the time before
-//! that. Each block of the weights is read once from the file's layout, its codes are unpacked in
-//! registers and meet all digit planes. Knows no ISA and no type.
+//! Decode: few activation rows. Types with `EIGHT_ROWS` go through [`super::eight_rows`]; some figures below are of the time
+//! before that. Each block of the weights is read once from the file's layout, its codes are unpacked in registers and meet all
+//! digit planes. Knows no ISA and no type.
 //!
 //! ```text
 //! for each weight row (or two at a time), for each tile of activation rows:
@@ -67,9 +67,9 @@ impl<A: Affine, const P: usize> Task for Decode<A, P> {
             }
             return;
         }
-        // Rows from two places in turns, so that two streams of memory are read ahead: FAST Q4_K, which came here then, made 49 G
-        // weights/s from memory at the AVX-512 level of a Zen 5 from one place and 61 from two; from four, 55. Asking for weights ahead of their use
-        // lost by up to a third on top of that, at any distance from 512 B to 4 KiB.
+        // Rows from two places in turns, so that two streams of memory are read ahead: FAST Q4_K, which came here then, made 49
+        // G weights/s from memory at the AVX-512 level of a Zen 5 from one place and 61 from two; from four, 55. Asking for
+        // weights ahead of their use lost by up to a third on top of that, at any distance from 512 B to 4 KiB.
         let half = job.n.div_ceil(2);
         for row in 0..half {
             let second = if row + half < job.n { row + half } else { row };
@@ -207,8 +207,8 @@ const LOOK_AHEAD: usize = 3;
 /// where that is made early, and then becomes the one behind it. `long`: activations take many bytes, see [`LONG`].
 ///
 /// # Safety
-/// `chunk` is below `count`, the number of chunks, and they come in order; `x` points to `M` chunks, a header and `P` planes each,
-/// aligned to 64, that are `x_stride` bytes apart.
+/// `chunk` is below `count`, the number of chunks, and they come in order; `x` points to `M` chunks, a header and `P` planes
+/// each, aligned to 64, that are `x_stride` bytes apart.
 #[inline(always)]
 unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
     s: S,
@@ -252,18 +252,18 @@ unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
     acc
 }
 
-/// Whether weights are asked for ahead of their use: where a chunk takes so many instructions that the CPU never waits for memory,
-/// but has no room to wait for a cache either. These are types with grids, and three planes at levels that decode one row at a time
-/// (AVX2 level of a Zen 5, G weights/s: EXACT Q4_K 27.1 instead of 26.5, Q5_1 16.5 instead of 14.8), but for types that wait for
-/// their multiplications or scales (NVFP4 15.8 instead of 18.2, IQ4_NL 13.9 instead of 14.3).
+/// Whether weights are asked for ahead of their use: where a chunk takes so many instructions that the CPU never waits for
+/// memory, but has no room to wait for a cache either. These are types with grids, and three planes at levels that decode one
+/// row at a time (AVX2 level of a Zen 5, G weights/s: EXACT Q4_K 27.1 instead of 26.5, Q5_1 16.5 instead of 14.8), but for
+/// types that wait for their multiplications or scales (NVFP4 15.8 instead of 18.2, IQ4_NL 13.9 instead of 14.3).
 const fn asks_ahead<S: Simd, A: Affine, const P: usize>() -> bool {
     A::GRID || (P == 3 && S::ROWS == 1 && (A::INTEGER_SCALES || (A::GROUP == 32 && A::CODE_MAX <= 127)))
 }
 
-/// From how many bytes of activations on weights are asked for ahead of their use whatever the type: activations that do not stay in the
-/// first cache beside the weights seem to keep the CPU from looking ahead by itself. Q4_K from memory at the AVX-512 level of a Zen 5,
-/// one thread, GB/s with and without: k = 8192 FAST 39 and 34, EXACT 26 and 14; k = 14336 36 and 25, 25 and 12. Below this it
-/// gains nothing.
+/// From how many bytes of activations on weights are asked for ahead of their use whatever the type: activations that do not
+/// stay in the first cache beside the weights seem to keep the CPU from looking ahead by itself. Q4_K from memory at the
+/// AVX-512 level of a Zen 5, one thread, GB/s with and without: k = 8192 FAST 39 and 34, EXACT 26 and 14; k = 14336 36 and 25,
+/// 25 and 12. Below this it gains nothing.
 const LONG: usize = 8 << 10;
 
 /// How far ahead.

@@ -1,12 +1,13 @@
-//! Decode of eight weight rows at a time, for most types whose codes are no grid's points. An eighth of each vector
-//! is one row, so that what belongs to a row (scales, mins, d) is made for eight rows by the same instructions, groups add up before
-//! they are scaled, and nothing has to be added up across a row until its end. Knows no ISA and no type.
+//! Decode of eight weight rows at a time, for most types whose codes are no grid's points. An eighth of each vector is one row,
+//! so that what belongs to a row (scales, mins, d) is made for eight rows by the same instructions, groups add up before they
+//! are scaled, and nothing has to be added up across a row until its end. Knows no ISA and no type.
 //!
-//! Against one or two rows at a time with lanes that are columns, one thread, from cache, on a Zen 5: Q4_K FAST 1.54 times as fast, HIGH
-//! 1.60, EXACT 1.77 at the AVX-512 level, 1.29, 1.25, 1.31 at the AVX2 level. With four rows: 1.32, 1.27, 1.25 (AVX-512).
-//! Q4_0 gained 51, 38, 53 % and 60, 42, 35 %. Tried and lost at the AVX-512 level: 16 rows that share what is loaded of the activations, 7 to 20 %; chunks added to the sums one
-//! chunk later, nothing; halves of a vector loaded under a mask instead of inserted, 4 to 7 %. Taken apart instruction by instruction,
-//! FAST Q4_K is bound by the number of vector instructions, 3.1 per cycle, whichever they are.
+//! Against one or two rows at a time with lanes that are columns, one thread, from cache, on a Zen 5: Q4_K FAST 1.54 times as
+//! fast, HIGH 1.60, EXACT 1.77 at the AVX-512 level, 1.29, 1.25, 1.31 at the AVX2 level; Q4_0 1.51, 1.38, 1.53 and 1.60, 1.42,
+//! 1.35. With four rows Q4_K gained 1.32, 1.27, 1.25 (AVX-512).
+//! Tried and lost at the AVX-512 level: 16 rows that share what is loaded of the activations, 7 to 20 %; chunks added to the
+//! sums one chunk later, nothing; halves of a vector loaded under a mask instead of inserted, 4 to 7 %. Taken apart instruction
+//! by instruction, FAST Q4_K is bound by the number of vector instructions, 3.1 per cycle, whichever they are.
 //! Q6_K gained 1 to 10 % from cache and lost 30 % from memory, so it stays with `decode`.
 //!
 //! ```text
@@ -35,12 +36,16 @@ use crate::simd::{CHUNK, Simd};
 
 /// Weight rows at a time.
 const ROWS: usize = 8;
-/// The most activation rows times digit planes of a tile. With six rows for all planes the library took over eight minutes to build.
+
+/// The most activation rows times digit planes of a tile. With six rows for all planes the library took over eight minutes to
+/// build.
 const TILE_SUMS: usize = 6;
-/// How far beyond the next rows weights are asked for ahead of their use, in the order of memory: the first bytes of the last of those
-/// rows should not come too late. Q4_K from memory at the AVX-512 level of a Zen 5, one thread, FAST, HIGH, EXACT: 28, 17, 17 GB/s
-/// without asking; 38, 39, 32 with the next rows, 39, 40, 36 so; 37, 35, 35 with the rows after the next. Tried and lost: each row
-/// on its own, a fixed number of chunks ahead, whether neighbours (34, 32, 28) or an eighth of all rows apart (35, 39, 36).
+
+/// How far beyond the next rows weights are asked for ahead of their use, in the order of memory: the first bytes of the last
+/// of those rows should not come too late. Q4_K from memory at the AVX-512 level of a Zen 5, one thread, FAST, HIGH, EXACT: 28,
+/// 17, 17 GB/s without asking; 38, 39, 32 with the next rows, 39, 40, 36 so; 37, 35, 35 with the rows after the next. Tried and
+/// lost: each row on its own, a fixed number of chunks ahead, whether neighbours (34, 32, 28) or an eighth of all rows apart
+/// (35, 39, 36).
 const AHEAD: usize = 2304;
 
 /// The whole job.
@@ -244,8 +249,8 @@ fn dot<S: Simd, A: Affine, const V: usize>(
 /// Columns of a group.
 const GROUP: usize = 32;
 
-/// Adds the products of the first `count` groups of a chunk of eight weight rows, each with float scales of its own, and those of the
-/// `M` activation rows at `x`.
+/// Adds the products of the first `count` groups of a chunk of eight weight rows, each with float scales of its own, and those
+/// of the `M` activation rows at `x`.
 ///
 /// # Safety
 /// As `step`; `first` points to `count` blocks of each row, at most 8.

@@ -38,3 +38,22 @@ macro_rules! small_registers {
 }
 #[cfg(target_arch = "x86_64")]
 pub(super) use small_registers;
+
+/// Where the bytes of a row's two lanes as floats come from, see `EightRows::row_floats`; -1 is a zero.
+#[inline(always)]
+pub(super) const fn float_places(signed: bool, two: usize) -> [i8; 8] {
+    let b = 2 * two as i8;
+    if signed { [-1, -1, -1, b, -1, -1, -1, b + 1] } else { [b, -1, -1, -1, b + 1, -1, -1, -1] }
+}
+
+/// `places` within each of two rows of 8 bytes, as places within 16; -1 is a zero.
+#[inline(always)]
+pub(super) const fn places_of_two_rows(places: [i8; 8]) -> [i8; 16] {
+    let [a, b, c, d, e, f, g, h] = places;
+    [a, b, c, d, e, f, g, h, later(a), later(b), later(c), later(d), later(e), later(f), later(g), later(h)]
+}
+
+#[inline(always)]
+const fn later(place: i8) -> i8 {
+    if place < 0 { place } else { place + 8 }
+}

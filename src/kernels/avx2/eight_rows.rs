@@ -1,6 +1,7 @@
 //! The vocabulary for eight weight rows on pairs of 32-byte registers: rows 0 to 3 in the first, 4 to 7 in the second.
 
 use super::{Dots, Token};
+use crate::kernels::shared;
 use crate::simd::EightRows;
 use core::arch::x86_64::*;
 
@@ -88,28 +89,10 @@ impl<D: Dots> EightRows for Token<D> {
 
     #[inline(always)]
     fn pick(self, bytes: Self::Codes, places: [i8; 8]) -> Self::Codes {
-        let [a, b, c, d, e, f, g, h] = places;
-        let odd = |place: i8| if place < 0 { place } else { place + 8 };
-        // SAFETY: the token.
+        let places = shared::places_of_two_rows(places);
+        // SAFETY: the token; 16 bytes are read.
         unsafe {
-            let places = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-                a,
-                b,
-                c,
-                d,
-                e,
-                f,
-                g,
-                h,
-                odd(a),
-                odd(b),
-                odd(c),
-                odd(d),
-                odd(e),
-                odd(f),
-                odd(g),
-                odd(h),
-            ));
+            let places = _mm256_broadcastsi128_si256(_mm_loadu_si128(places.as_ptr().cast()));
             [_mm256_shuffle_epi8(bytes[0], places), _mm256_shuffle_epi8(bytes[1], places)]
         }
     }
@@ -137,9 +120,7 @@ impl<D: Dots> EightRows for Token<D> {
 
     #[inline(always)]
     fn row_floats<const SIGNED: bool>(self, bytes: Self::Codes, two: usize) -> Self::Floats {
-        let b = 2 * two as i8;
-        let lanes = if SIGNED { [-1, -1, -1, b, -1, -1, -1, b + 1] } else { [b, -1, -1, -1, b + 1, -1, -1, -1] };
-        let lanes = self.pick(bytes, lanes);
+        let lanes = self.pick(bytes, shared::float_places(SIGNED, two));
         // SAFETY: the token.
         unsafe { [_mm256_cvtepi32_ps(lanes[0]), _mm256_cvtepi32_ps(lanes[1])] }
     }

@@ -1,10 +1,11 @@
 //! The vocabulary for eight weight rows on 64-byte registers.
 //!
-//! Measured on a Zen 5 beside `vpdpbusd`, which has two units: what crosses 128 bits, `vpshufb`, and broadcasts of 128 or 256 bits
-//! from memory take one of these units' time; broadcasts of 32 or 64 bits do not, nor do `vpunpck`, `vpshufd`, shifts and logic. Hence
-//! eight rows: with four, each broadcast of activations was one of 128 bits.
+//! Measured on a Zen 5 beside `vpdpbusd`, which has two units: what crosses 128 bits, `vpshufb`, and broadcasts of 128 or 256
+//! bits from memory take one of these units' time; broadcasts of 32 or 64 bits do not, nor do `vpunpck`, `vpshufd`, shifts and
+//! logic. Hence eight rows: with four, each broadcast of activations was one of 128 bits.
 
 use super::Token;
+use crate::kernels::shared;
 use crate::simd::EightRows;
 use core::arch::x86_64::*;
 
@@ -71,14 +72,9 @@ impl EightRows for Token {
 
     #[inline(always)]
     fn pick(self, bytes: Self::Codes, places: [i8; 8]) -> Self::Codes {
-        let [a, b, c, d, e, f, g, h] = places;
-        let odd = |place: i8| if place < 0 { place } else { place + 8 };
-        // SAFETY: the token.
-        unsafe {
-            let places =
-                _mm_setr_epi8(a, b, c, d, e, f, g, h, odd(a), odd(b), odd(c), odd(d), odd(e), odd(f), odd(g), odd(h));
-            _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(places))
-        }
+        let places = shared::places_of_two_rows(places);
+        // SAFETY: the token; 16 bytes are read.
+        unsafe { _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(_mm_loadu_si128(places.as_ptr().cast()))) }
     }
 
     #[inline(always)]
@@ -104,10 +100,8 @@ impl EightRows for Token {
 
     #[inline(always)]
     fn row_floats<const SIGNED: bool>(self, bytes: Self::Codes, two: usize) -> Self::Floats {
-        let b = 2 * two as i8;
-        let lanes = if SIGNED { [-1, -1, -1, b, -1, -1, -1, b + 1] } else { [b, -1, -1, -1, b + 1, -1, -1, -1] };
         // SAFETY: the token.
-        unsafe { _mm512_cvtepi32_ps(self.pick(bytes, lanes)) }
+        unsafe { _mm512_cvtepi32_ps(self.pick(bytes, shared::float_places(SIGNED, two))) }
     }
 
     #[inline(always)]

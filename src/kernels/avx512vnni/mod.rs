@@ -1,4 +1,5 @@
-//! AVX-512 (F, BW, DQ, VL) with VNNI, and BMI2, which all such CPUs have: the vocabulary on 64-byte registers. Knows no block type and no algorithm.
+//! AVX-512 (F, BW, DQ, VL) with VNNI, and BMI2, which all such CPUs have: the vocabulary on 64-byte registers. Knows no block
+//! type and no algorithm.
 
 mod eight_rows;
 mod grids;
@@ -217,9 +218,9 @@ impl Simd for Token {
     fn f16(self, bits: [u8; 2]) -> f32 {
         // SAFETY: no instruction; and the token.
         unsafe {
-            // A load to all lanes, which takes no vector unit, where a move from a general register takes one for a cycle (Q4_K 2 % faster).
-            // Hidden, as it would else become a `vpinsrw` into a register that the chunk before computed last, for which each chunk
-            // would wait.
+            // A load to all lanes, which takes no vector unit, where a move from a general register takes one for a cycle (Q4_K
+            // 2 % faster). Hidden, as it would else become a `vpinsrw` into a register that the chunk before computed last, for
+            // which each chunk would wait.
             let mut halves = _mm_set1_epi16(i16::from_le_bytes(bits));
             core::arch::asm!("/* {0} */", inout(xmm_reg) halves, options(pure, nomem, nostack, preserves_flags));
             _mm_cvtss_f32(_mm_cvtph_ps(halves))

@@ -57,28 +57,9 @@ impl Dots for Vnni {
     }
 
     #[inline(always)]
-    fn add_group<const V: usize>(
-        self,
-        mut acc: __m256i,
-        codes: [__m256i; V],
-        x: [__m256i; V],
-        scales: __m256i,
-        code_max: usize,
-    ) -> __m256i {
+    fn add_pairs(self, acc: __m256i, pairs: __m256i, scales: __m256i) -> __m256i {
         // SAFETY: the value.
-        unsafe {
-            if V * 2 * code_max * 128 <= i16::MAX as usize {
-                let mut pairs = _mm256_maddubs_epi16(codes[0], x[0]);
-                for v in 1..V {
-                    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(codes[v], x[v]));
-                }
-                return _mm256_dpwssd_avx_epi32(acc, pairs, scales);
-            }
-        }
-        for v in 0..V {
-            acc = self.add_scaled(acc, codes[v], x[v], scales, code_max);
-        }
-        acc
+        unsafe { _mm256_dpwssd_avx_epi32(acc, pairs, scales) }
     }
 
     #[inline(always)]
