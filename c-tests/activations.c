@@ -488,10 +488,16 @@ static int freed_under_way(int free_context) {
 static void *work_on_either(void *argument) {
     worker *self = (worker *)argument;
     const setting *s = self->s;
-    struct timespec pause = {0, 20000}; /* or there would hardly be a moment to pack */
     for (;;) {
-        gguffuse_status status = gguffuse_activations_matmul(self->context, self->a, types[0], s->w[0], s->w_bytes[0], s->n,
-                                                             s->k, self->own, s->y_length, 0);
+        /* A pause twice as long as the product, or there would hardly be a moment to pack: builds for tests may be slow. */
+        struct timespec begin, end, pause = {0, 20000};
+        gguffuse_status status;
+        long took;
+        clock_gettime(CLOCK_MONOTONIC, &begin);
+        status = gguffuse_activations_matmul(self->context, self->a, types[0], s->w[0], s->w_bytes[0], s->n, s->k, self->own,
+                                             s->y_length, 0);
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        took = (end.tv_sec - begin.tv_sec) * 1000000000 + end.tv_nsec - begin.tv_nsec;
         if (status == GGUFFUSE_ERROR_INVALID_HANDLE) {
             return NULL;
         }
@@ -504,6 +510,9 @@ static void *work_on_either(void *argument) {
             return NULL;
         }
         __atomic_fetch_add(&self->products, 1, __ATOMIC_RELAXED);
+        if (took > 10000) {
+            pause.tv_nsec = took < 50000000 ? 2 * took : 100000000;
+        }
         nanosleep(&pause, NULL);
     }
 }
@@ -537,7 +546,7 @@ static int packed_under_way(void) {
     }
     for (i = 0; i < USERS; i++) { /* while each of them makes some products */
         long before = __atomic_load_n(&workers[i].products, __ATOMIC_RELAXED);
-        while (__atomic_load_n(&workers[i].products, __ATOMIC_RELAXED) < before + 20 && time(NULL) < end) {
+        while ((packed == 0 || __atomic_load_n(&workers[i].products, __ATOMIC_RELAXED) < before + 20) && time(NULL) < end) {
             gguffuse_status status = gguffuse_activations_pack(context, a, packed % 2 ? s.x : second, 1024, 0, 1, 1024);
             CHECK(status == GGUFFUSE_OK || status == GGUFFUSE_ERROR_BUSY);
             packed += status == GGUFFUSE_OK;

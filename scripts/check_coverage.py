@@ -71,9 +71,8 @@ def run_tests(target, profiles):
     environment = dict(
         os.environ,
         CARGO_TARGET_DIR=str(target),
-        RUSTFLAGS="-Cinstrument-coverage",
-        # Little optimised: fast to build, yet a call still fits on a small stack.
-        CARGO_PROFILE_DEV_OPT_LEVEL="1",
+        # The name that cargo-llvm-cov gives as well: all levels but scalar then have the same kernels.
+        RUSTFLAGS="-Cinstrument-coverage --cfg coverage",
         # Processes of one object add to one file.
         LLVM_PROFILE_FILE=str(profiles / "%m.profraw"),
     )

@@ -13,10 +13,10 @@ impl Dots for Maddubs {
     const PANEL_FROM: PanelFrom = PanelFrom {
         floats: [7, 7, 3],
         integers: [7, 5, 3],
-        fields: [25, 8, 5],
-        joined: [16, 8, 5],
-        looked_up: [12, 8, 5],
-        float_scales: [13, 10, 6],
+        fields: [16, 7, 4],
+        joined: [16, 7, 4],
+        looked_up: [13, 4, 3],
+        float_scales: [13, 8, 5],
         groups_of_16: [11, 8, 6],
     };
     const TILE_ROWS: [usize; 3] = [4, 2, 1];

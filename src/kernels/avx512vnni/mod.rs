@@ -52,10 +52,10 @@ impl Simd for Token {
     const PANEL_FROM: PanelFrom = PanelFrom {
         floats: [7, 5, 4],
         integers: [7, 5, 2],
-        fields: [23, 10, 6],
-        joined: [15, 10, 6],
-        looked_up: [8, 6, 5],
-        float_scales: [13, 10, 6],
+        fields: [25, 13, 10],
+        joined: [17, 8, 7],
+        looked_up: [8, 4, 3],
+        float_scales: [13, 9, 5],
         groups_of_16: [11, 7, 6],
     };
     const ROWS: usize = 2;

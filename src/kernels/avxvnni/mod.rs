@@ -32,10 +32,10 @@ impl Dots for Vnni {
     const PANEL_FROM: PanelFrom = PanelFrom {
         floats: [4, 5, 3],
         integers: [4, 3, 2],
-        fields: [7, 5, 3],
-        joined: [7, 5, 3],
-        looked_up: [7, 5, 3],
-        float_scales: [7, 5, 4],
+        fields: [7, 4, 3],
+        joined: [7, 4, 3],
+        looked_up: [7, 4, 3],
+        float_scales: [7, 4, 3],
         groups_of_16: [7, 5, 3],
     };
     // Enough sums to hide the latency of `dpbusd`, and all of them in registers. One plane with 6 rows: 10 to 15 % slower.
