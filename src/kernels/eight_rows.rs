@@ -37,9 +37,9 @@ use crate::simd::{CHUNK, Simd};
 /// Weight rows at a time.
 const ROWS: usize = 8;
 
-/// The most activation rows times digit planes of a tile. With six rows for all planes the library took over eight minutes to
-/// build.
-const TILE_SUMS: usize = 6;
+/// The most activation rows of a tile, by digit planes - 1. With six for all planes the library took over eight minutes to
+/// build; with 3 and 2 instead of 4 and 3, HIGH lost up to 16 % with four rows, EXACT with three.
+const TILE_ROWS: [usize; 3] = [6, 4, 3];
 
 /// How far beyond the next rows weights are asked for ahead of their use, in the order of memory: the first bytes of the last
 /// of those rows should not come too late. Q4_K from memory at the AVX-512 level of a Zen 5, one thread, FAST, HIGH, EXACT: 28,
@@ -62,7 +62,7 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
                 let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
                 // The comparisons with the constant let the compiler drop tiles that no call reaches: from there on the panel
                 // is used.
-                let most = const { least(panel::from_rows::<S, A>()[P - 1] - 1, TILE_SUMS / P) };
+                let most = const { least(panel::from_rows::<S, A>()[P - 1] - 1, TILE_ROWS[P - 1]) };
                 match panel::tile_rows(job.m - begin, most) {
                     6 if most >= 6 => tile::<S, A, P, 6>(s, job, row, x, y),
                     5 if most >= 5 => tile::<S, A, P, 5>(s, job, row, x, y),
