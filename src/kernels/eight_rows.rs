@@ -48,6 +48,10 @@ const TILE_ROWS: [usize; 3] = [6, 4, 3];
 /// (35, 39, 36).
 const AHEAD: usize = 2304;
 
+/// How far beyond that one line per chunk is asked for with one digit plane, so that its page is known when the rest of it is:
+/// FAST Q4_K as above, 553 MB in pages of 4 KiB, 30 -> 34 GB/s; from a mapped file 36 -> 38. HIGH and EXACT lost 5 and 2 %.
+const PAGE: usize = 4096;
+
 /// The whole job.
 ///
 /// # Safety
@@ -105,6 +109,9 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
         if asks_ahead {
             let bytes = ROWS * chunk_blocks::<A>() * size_of::<A>();
             let next = ahead.wrapping_add(chunk * bytes);
+            if P == 1 {
+                s.prefetch_for_later(next.wrapping_add(PAGE));
+            }
             for line in 0..bytes / 64 {
                 s.prefetch(next.wrapping_add(64 * line));
             }
