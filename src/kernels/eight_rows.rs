@@ -67,7 +67,8 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
                 // The comparisons with the constant let the compiler drop tiles that no call reaches: from there on the panel
                 // is used.
                 let most = const { least(panel::from_rows::<S, A>()[P - 1] - 1, TILE_ROWS[P - 1]) };
-                match panel::tile_rows(job.m - begin, most) {
+                let left = job.m - begin;
+                match if P > 1 || S::EVEN_TILES { panel::tile_rows(left, most) } else { least(left, most) } {
                     6 if most >= 6 => tile::<S, A, P, 6>(s, job, row, x, y),
                     5 if most >= 5 => tile::<S, A, P, 5>(s, job, row, x, y),
                     4 if most >= 4 => tile::<S, A, P, 4>(s, job, row, x, y),

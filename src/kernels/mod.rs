@@ -58,6 +58,10 @@ pub(crate) trait Isa {
     /// The vocabulary.
     type Simd: Simd;
 
+    /// The ISA whose decode of eight weight rows is used, where no code is over 127: this one, or an older one that is faster at
+    /// it.
+    type EightRows: Isa;
+
     /// Runs a task with this ISA's instructions.
     ///
     /// # Safety
@@ -169,7 +173,11 @@ impl Kernels {
 
     fn quantized<I: Isa, A: Affine>() -> Kernels {
         Kernels::Quantized {
-            decode: [decode::<I, A, 1>, decode::<I, A, 2>, decode::<I, A, 3>],
+            decode: if const { A::EIGHT_ROWS.is_some() && A::CODE_MAX <= 127 } {
+                [decode::<I::EightRows, A, 1>, decode::<I::EightRows, A, 2>, decode::<I::EightRows, A, 3>]
+            } else {
+                [decode::<I, A, 1>, decode::<I, A, 2>, decode::<I, A, 3>]
+            },
             panel: PanelKernels {
                 pack: pack_panel::<I, A>,
                 sweep: sweeps::<I>(panel::format_of::<A>()),

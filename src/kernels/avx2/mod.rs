@@ -22,6 +22,7 @@ pub(crate) struct Avx2;
 
 impl Isa for Avx2 {
     type Simd = Token<Maddubs>;
+    type EightRows = Avx2;
 
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn run<T: Task>(task: T) {

@@ -15,6 +15,7 @@ pub(crate) struct Avx512Vnni;
 
 impl Isa for Avx512Vnni {
     type Simd = Token;
+    type EightRows = Avx512Vnni;
 
     #[target_feature(enable = "avx2,bmi2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     unsafe fn run<T: Task>(task: T) {
@@ -52,10 +53,10 @@ impl Simd for Token {
     const PANEL_FROM: PanelFrom = PanelFrom {
         floats: [7, 5, 4],
         integers: [7, 5, 2],
-        fields: [25, 13, 10],
+        fields: [25, 17, 10],
         joined: [17, 8, 7],
         looked_up: [8, 4, 3],
-        float_scales: [13, 9, 5],
+        float_scales: [13, 9, 7],
         groups_of_16: [11, 7, 6],
     };
     const ROWS: usize = 2;

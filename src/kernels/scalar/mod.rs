@@ -12,6 +12,7 @@ pub(crate) struct Scalar;
 
 impl Isa for Scalar {
     type Simd = Token;
+    type EightRows = Scalar;
 
     unsafe fn run<T: Task>(task: T) {
         task.run(Token(()));
