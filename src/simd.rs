@@ -392,8 +392,10 @@ pub trait Simd: Grids + EightRows {
 
     // ---- layout ----
 
-    /// Asks for the cache line at `address` to be brought in, to be read once. Never faults.
+    /// Asks for the cache line at `address` to be brought in, to all caches. Never faults.
     fn prefetch(self, address: *const u8);
+    /// The same for what is read once: past the caches that are slow to take it.
+    fn prefetch_once(self, address: *const u8);
     /// The same for what is read some microseconds later: into a cache that holds it until then.
     fn prefetch_for_later(self, address: *const u8);
     /// Writes the codes of 16 rows, 64 columns each, as 16 vectors of 4 columns: `out[64 * c + 4 * r + b]` is row `r`,

@@ -41,10 +41,10 @@ const ROWS: usize = 8;
 /// build; with 3 and 2 instead of 4 and 3, HIGH lost up to 16 % with four rows, EXACT with three.
 const TILE_ROWS: [usize; 3] = [6, 4, 3];
 
-/// How far beyond the next rows weights are asked for ahead of their use, in the order of memory: the first bytes of the last
-/// of those rows should not come too late. Q4_K from memory at the AVX-512 level of a Zen 5, one thread, FAST, HIGH, EXACT: 28,
+/// With neighbours (see [`super::decode::reads_neighbours`]): how far beyond the next rows weights are asked for ahead of their
+/// use, in the order of memory: the first bytes of the last of those rows should not come too late. Q4_K from memory at the AVX-512 level of a Zen 5, one thread, FAST, HIGH, EXACT: 28,
 /// 17, 17 GB/s without asking; 38, 39, 32 with the next rows, 39, 40, 36 so; 37, 35, 35 with the rows after the next. Tried and
-/// lost: each row on its own, a fixed number of chunks ahead, whether neighbours (34, 32, 28) or an eighth of all rows apart
+/// lost there: each row on its own, a fixed number of chunks ahead, whether neighbours (34, 32, 28) or an eighth of all rows apart
 /// (35, 39, 36).
 const AHEAD: usize = 2304;
 
@@ -52,13 +52,21 @@ const AHEAD: usize = 2304;
 /// FAST Q4_K as above, 553 MB in pages of 4 KiB, 30 -> 34 GB/s; from a mapped file 36 -> 38. HIGH and EXACT lost 5 and 2 %.
 const PAGE: usize = 4096;
 
+/// With rows apart: how far ahead of its use each row is asked for. Q4_K from memory at the AVX-512 level of an Emerald Rapids, one
+/// thread, FAST, HIGH, EXACT: 12.3, 12.3, 11.9 GB/s without asking; 256 B ahead 13.8, 13.3, 13.0; 384 B 14.6, 14.3, 13.9; 512 B 14.9,
+/// 14.6, 14.4; up to 2 KiB within 2 % of that. All rows at the begin of a chunk instead of two before each quarter: 14.3, 14.4,
+/// 14.3, and 9 % less FAST from the third cache.
+const AHEAD_OF_ROW: usize = 512;
+
 /// The whole job.
 ///
 /// # Safety
 /// The job's pointers are as its maker guarantees.
 #[inline(always)]
 pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
-    for row in (0..job.n).step_by(ROWS) {
+    let apart = if job.neighbours { 1 } else { job.n.div_ceil(ROWS) };
+    for step in 0..job.n.div_ceil(ROWS) {
+        let row = if job.neighbours { step * ROWS } else { step };
         let mut begin = 0;
         while begin < job.m {
             // SAFETY: the caller's promise; `begin` and the tile's rows stay within `m`.
@@ -69,19 +77,19 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
                 let most = const { least(panel::from_rows::<S, A>()[P - 1] - 1, TILE_ROWS[P - 1]) };
                 let left = job.m - begin;
                 match if P > 1 || S::EVEN_TILES { panel::tile_rows(left, most) } else { least(left, most) } {
-                    6 if most >= 6 => tile::<S, A, P, 6>(s, job, row, x, y),
-                    5 if most >= 5 => tile::<S, A, P, 5>(s, job, row, x, y),
-                    4 if most >= 4 => tile::<S, A, P, 4>(s, job, row, x, y),
-                    3 if most >= 3 => tile::<S, A, P, 3>(s, job, row, x, y),
-                    2 if most >= 2 => tile::<S, A, P, 2>(s, job, row, x, y),
-                    _ => tile::<S, A, P, 1>(s, job, row, x, y),
+                    6 if most >= 6 => tile::<S, A, P, 6>(s, job, row, apart, x, y),
+                    5 if most >= 5 => tile::<S, A, P, 5>(s, job, row, apart, x, y),
+                    4 if most >= 4 => tile::<S, A, P, 4>(s, job, row, apart, x, y),
+                    3 if most >= 3 => tile::<S, A, P, 3>(s, job, row, apart, x, y),
+                    2 if most >= 2 => tile::<S, A, P, 2>(s, job, row, apart, x, y),
+                    _ => tile::<S, A, P, 1>(s, job, row, apart, x, y),
                 }
             };
         }
     }
 }
 
-/// The weight rows from `row` on, at most eight, with `M` activation rows; returns `M`.
+/// Each `apart`th weight row from `row` on, at most eight, with `M` activation rows; returns `M`.
 ///
 /// # Safety
 /// `x` points to `M` packed rows, `y` to `M` rows of results `job.y_stride` apart; `row` is below `job.n`.
@@ -90,31 +98,30 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     s: S,
     job: &Job,
     row: usize,
+    apart: usize,
     x: *const u8,
     y: *mut f32,
 ) -> usize {
     const { assert!(A::EIGHT_ROWS.is_none() || A::TYPE.block_elements() == if A::INTEGER_SCALES { CHUNK } else { GROUP }) };
-    let count = least(job.n - row, ROWS);
-    // Where fewer are left the first one stands in for those that are not there.
-    let first = [0, 1, 2, 3, 4, 5, 6, 7].map(|r| {
-        let r = if r < count { r } else { 0 };
-        // SAFETY: below `job.n`.
-        unsafe { job.w.add((row + r) * job.row_bytes).cast::<A>() }
-    });
+    let rows = [0, 1, 2, 3, 4, 5, 6, 7].map(|r| row + r * apart);
+    // Where there is no such row the first one stands in for it.
+    // SAFETY: below `job.n`.
+    let first = rows.map(|r| unsafe { job.w.add(if r < job.n { r } else { row } * job.row_bytes).cast::<A>() });
     let ahead = job.w.wrapping_add(row * job.row_bytes + ROWS * job.row_bytes + AHEAD);
     // Once for all tiles of activation rows.
     let asks_ahead = std::ptr::eq(x, job.x);
+    let asks_each = asks_ahead && !job.neighbours;
     let mut acc = [s.splat(0.0); M];
     let blocks = job.k / A::TYPE.block_elements();
     for chunk in 0..job.k.div_ceil(CHUNK) {
-        if asks_ahead {
+        if asks_ahead && job.neighbours {
             let bytes = ROWS * chunk_blocks::<A>() * size_of::<A>();
             let next = ahead.wrapping_add(chunk * bytes);
             if P == 1 {
                 s.prefetch_for_later(next.wrapping_add(PAGE));
             }
             for line in 0..bytes / 64 {
-                s.prefetch(next.wrapping_add(64 * line));
+                s.prefetch_once(next.wrapping_add(64 * line));
             }
         }
         let begin = chunk * chunk_blocks::<A>();
@@ -123,17 +130,19 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
             let first = first.map(|first| first.add(begin));
             let x = x.add(chunk * chunk_bytes(P));
             if A::INTEGER_SCALES {
-                step::<S, A, P, M>(s, first.map(|first| &*first), x, job.x_stride, acc)
+                step::<S, A, P, M>(s, first.map(|first| &*first), asks_each, x, job.x_stride, acc)
             } else {
-                groups::<S, A, P, M>(s, first, least(blocks - begin, CHUNK / GROUP), x, job.x_stride, acc)
+                groups::<S, A, P, M>(s, first, least(blocks - begin, CHUNK / GROUP), asks_each, x, job.x_stride, acc)
             }
         };
     }
     for m in 0..M {
         let sums = s.row_sums(acc[m]);
-        for r in 0..count {
-            // SAFETY: the caller's promise.
-            unsafe { *y.add(m * job.y_stride + row + r) = sums[r] };
+        for r in 0..ROWS {
+            if rows[r] < job.n {
+                // SAFETY: the caller's promise.
+                unsafe { *y.add(m * job.y_stride + rows[r]) = sums[r] };
+            }
         }
     }
     M
@@ -147,17 +156,28 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
 unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
     s: S,
     blocks: [&A; 8],
+    asks_ahead: bool,
     x: *const u8,
     x_stride: usize,
     mut acc: [S::Floats; M],
 ) -> [S::Floats; M] {
     let scaling = A::scaling_of_rows(blocks, s);
     let mut ints = [[s.zero(); P]; M];
+    let ask = |one: &A, other: &A| {
+        if asks_ahead {
+            ask_ahead(s, one);
+            ask_ahead(s, other);
+        }
+    };
     // SAFETY: the caller's promise. Written out, as the compiler does not always unroll a loop.
     unsafe {
+        ask(blocks[0], blocks[1]);
         quarter::<S, A, P, M>(s, blocks, 0, &scaling, x, x_stride, &mut ints);
+        ask(blocks[2], blocks[3]);
         quarter::<S, A, P, M>(s, blocks, 1, &scaling, x, x_stride, &mut ints);
+        ask(blocks[4], blocks[5]);
         quarter::<S, A, P, M>(s, blocks, 2, &scaling, x, x_stride, &mut ints);
+        ask(blocks[6], blocks[7]);
         quarter::<S, A, P, M>(s, blocks, 3, &scaling, x, x_stride, &mut ints);
     }
     for m in 0..M {
@@ -176,6 +196,15 @@ unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
         acc[m] = s.fma(value, s.splat(header.scale), acc[m]);
     }
     acc
+}
+
+/// Asks for what lies ahead in the row of `block`, the first one of a chunk.
+#[inline(always)]
+fn ask_ahead<S: Simd, A: Affine>(s: S, block: *const A) {
+    let ahead = block.cast::<u8>().wrapping_add(AHEAD_OF_ROW);
+    for line in 0..(chunk_blocks::<A>() * size_of::<A>()).div_ceil(64) {
+        s.prefetch(ahead.wrapping_add(64 * line));
+    }
 }
 
 /// The integer mins of each row, times the sums of the activations of their groups, which come `N` times two.
@@ -267,12 +296,16 @@ unsafe fn groups<S: Simd, A: Affine, const P: usize, const M: usize>(
     s: S,
     first: [*const A; 8],
     count: usize,
+    asks_ahead: bool,
     x: *const u8,
     x_stride: usize,
     mut acc: [S::Floats; M],
 ) -> [S::Floats; M] {
     let mut value = [s.splat(0.0); M];
     for g in 0..count {
+        if asks_ahead {
+            ask_ahead(s, first[g]);
+        }
         // SAFETY: the caller's promise.
         let group = A::group_of_rows(unsafe { first.map(|first| &*first.add(g)) }, s);
         for m in 0..M {

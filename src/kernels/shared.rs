@@ -26,6 +26,12 @@ macro_rules! small_registers {
         #[inline(always)]
         fn prefetch(self, address: *const u8) {
             // SAFETY: a prefetch is a hint that never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        }
+
+        #[inline(always)]
+        fn prefetch_once(self, address: *const u8) {
+            // SAFETY: as above.
             unsafe { _mm_prefetch::<_MM_HINT_NTA>(address.cast()) }
         }
 

@@ -299,7 +299,10 @@ fn run_job(kernel: unsafe fn(Job), w: &Guarded, x: &Guarded, shape: [usize; 3], 
     for flush_end in [false, true] {
         let y_stride = n + 1;
         let y = Guarded::of(&vec![CANARY; (m - 1) * y_stride + n], flush_end);
-        let job = Job { w: w.data, row_bytes: w.bytes / n, n, k, x: x.data, x_stride, m, y: y.data.cast(), y_stride };
+        let (row_bytes, results_of_first) = (w.bytes / n, y.data.cast());
+        // The way of reading changes no bit either.
+        let neighbours = flush_end;
+        let job = Job { w: w.data, row_bytes, n, k, x: x.data, x_stride, m, y: results_of_first, y_stride, neighbours };
         // SAFETY: an available level; buffers of the sizes that the job says.
         unsafe { kernel(job) };
         let y: Vec<u32> = y.bytes().as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect();

@@ -138,6 +138,7 @@ impl Product<'_> {
             // In bounds: `Operands::check` has seen every row of y in its buffer.
             y: o.y.wrapping_add(rows.start),
             y_stride: o.y_stride,
+            neighbours: decode::reads_neighbours(),
         }
     }
 

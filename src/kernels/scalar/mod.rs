@@ -472,5 +472,8 @@ impl Simd for Token {
     fn prefetch(self, _address: *const u8) {}
 
     #[inline(always)]
+    fn prefetch_once(self, _address: *const u8) {}
+
+    #[inline(always)]
     fn prefetch_for_later(self, _address: *const u8) {}
 }
