@@ -71,8 +71,7 @@ def run_tests(target, profiles):
     environment = dict(
         os.environ,
         CARGO_TARGET_DIR=str(target),
-        # The name that cargo-llvm-cov gives as well: all levels but scalar then have the same kernels.
-        RUSTFLAGS="-Cinstrument-coverage --cfg coverage",
+        RUSTFLAGS="-Cinstrument-coverage --cfg few_kernels",
         # Processes of one object add to one file.
         LLVM_PROFILE_FILE=str(profiles / "%m.profraw"),
     )

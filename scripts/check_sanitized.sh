@@ -14,7 +14,7 @@ for name in "$@"; do
 done
 # With --target, build scripts and macros are built without the sanitizer. The same build as in check_faults.sh.
 host=$(rustc -vV | sed -n 's/^host: //p')
-export RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/address
+export RUSTFLAGS="-Zsanitizer=address --cfg few_kernels" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/address
 export RUSTC_BOOTSTRAP=1
 output=$(cargo test --locked --target "$host" "${tests[@]}" -- --nocapture) || {
     printf '%s\n' "$output"

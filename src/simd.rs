@@ -352,7 +352,7 @@ pub trait Simd: Grids + EightRows {
     fn dot_two(self, codes: Self::Codes, high: Self::Codes, low: Self::Codes, code_max: usize) -> Self::Ints;
     /// Dot products of `P` digit planes of `M` activation rows with `V` strips of 16 weight rows over `4 * steps` columns,
     /// exactly: `w[v]` points to `steps` code vectors, each 4 columns of 16 rows; `x[m][p]` to `4 * steps` signed digits.
-    /// Codes are at most `code_max`; `4 * steps <= 32`.
+    /// Codes are at most `code_max`; `4 * steps <= 32`. The sums begin with `starts`.
     ///
     /// # Safety
     /// The pointers are readable for `64 * steps` and `4 * steps` bytes; `w[v]` is aligned to 64.
@@ -360,6 +360,7 @@ pub trait Simd: Grids + EightRows {
         self,
         w: [*const u8; V],
         x: [[*const i8; P]; M],
+        starts: [[i32; P]; M],
         steps: usize,
         code_max: usize,
     ) -> [[[Self::Ints; P]; M]; V];
@@ -370,6 +371,10 @@ pub trait Simd: Grids + EightRows {
     fn shift_add(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// Lanes as floats; exact below 2^24.
     fn to_floats(self, ints: Self::Ints) -> Self::Floats;
+    /// To the nearest integers, ties to even; they have to fit.
+    fn to_ints(self, values: Self::Floats) -> Self::Ints;
+    /// 16 integers to memory.
+    fn store_ints(self, values: Self::Ints, out: &mut [i32; LANES]);
     /// All lanes `value`.
     fn splat(self, value: f32) -> Self::Floats;
     /// Lane `i` is group `4 * quarter + i / 4`: float group scales as the lanes of a code vector want them. `quarter` is a
@@ -379,8 +384,6 @@ pub trait Simd: Grids + EightRows {
     fn load_floats(self, values: &[f32; LANES]) -> Self::Floats;
     /// 16 floats to memory.
     fn store_floats(self, values: Self::Floats, out: &mut [f32; LANES]);
-    /// `a + b`.
-    fn add_floats(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a * b`.
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a * b + c`, rounded once.

@@ -26,6 +26,19 @@ pub(crate) struct Header {
     padding: [u32; 7],
 }
 
+impl Header {
+    /// The sums over groups of `group` columns, 16 or 32; what follows the eight of 32 columns is of no meaning.
+    #[inline(always)]
+    pub(crate) fn sums(&self, group: usize) -> &[f32; LANES] {
+        if group == 16 {
+            return &self.sums16;
+        }
+        const { assert!(std::mem::offset_of!(Header, sums32) + size_of::<[f32; LANES]>() <= size_of::<Header>()) };
+        // SAFETY: 16 floats from the sums on lie within this header, as asserted, whose bytes are all initialised.
+        unsafe { &*std::ptr::from_ref(self).cast::<f32>().add(std::mem::offset_of!(Header, sums32) / 4).cast() }
+    }
+}
+
 /// Bytes of one row and chunk with `planes` digit planes.
 pub(crate) const fn chunk_bytes(planes: usize) -> usize {
     size_of::<Header>() + planes * CHUNK

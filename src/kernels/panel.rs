@@ -185,11 +185,18 @@ pub(crate) struct SweepJob {
     pub(crate) next: *const u8,
     /// How many bytes.
     pub(crate) next_bytes: usize,
+    /// Whether activations are asked for a tile ahead of their use, see [`FAR_ACTIVATIONS`].
+    pub(crate) asks_for_rows: bool,
 }
 
+/// From how many bytes of packed activations on they are asked for a tile ahead, on CPUs that do not read neighbours (see
+/// [`super::decode::reads_neighbours`]): more than the second cache holds. m = 512 and k = 2048 at the AVX-512 level of an Emerald
+/// Rapids, FAST, HIGH, EXACT: Q4_K gains 6, 12, 10 %, Q6_K 1, 7, 6 %; where activations fit (m = 128) it would lose up to 1 %, with m = 24
+/// up to 4 %. A Zen 5 lost 8 to 15 %, with hints for either cache.
+pub(crate) const FAR_ACTIVATIONS: usize = 1 << 20;
+
 /// Asks for the next weights, evenly over the tiles of a sweep: unpacking waits for memory otherwise (Q4_K from memory at the AVX-512
-/// level of a Zen 5, FAST, one thread, TMAC/s: 0.17 -> 0.24 with m = 24, 0.31 -> 0.34 with 128, 0.34 -> 0.36 with 512). Asking for
-/// the activations of the next tile as well lost 8 to 15 %, with hints for either cache.
+/// level of a Zen 5, FAST, one thread, TMAC/s: 0.17 -> 0.24 with m = 24, 0.31 -> 0.34 with 128, 0.34 -> 0.36 with 512).
 pub(super) struct Ahead {
     next: *const u8,
     bytes_per_step: usize,
@@ -217,9 +224,11 @@ impl Ahead {
 
 /// The sweep for panels of groups of `GROUP` columns with codes up to `CODE_MAX`, and `P` digit planes.
 ///
-/// With an `OFFSET` above 0, the mins of the panel are not used: the code that stands for 0 is taken off the integers. That is an
-/// addition per sum where else there is a product, and products are what this loop waits for: with one plane, Q6_K at the
-/// AVX-512 level of a Zen 5 gained 1, 7 and 9 % in three runs, beside Q4_K's 1, 3 and 4 %; with two planes 2 %, with three 3 %.
+/// With an `OFFSET` above 0, the mins of the panel are not used: the code that stands for 0 is taken off the integers, which begin
+/// with it (see [`starts`]), so that nothing is left to be done per group: at the AVX-512 level of an Emerald Rapids, FAST, HIGH, EXACT with
+/// m = 512, Q6_K 1.25, 1.14, 1.08 times as fast as with an addition of floats per sum, Q3_K 1.25, 1.15, 1.09 (with the prefetch of
+/// [`FAR_ACTIVATIONS`], which Q4_K gained 1.07, 1.05, 1.02 by in the same runs). On a Zen 5 that addition had been 1 to 9 % faster
+/// than mins times sums.
 /// Integer mins times integer sums, two groups in an instruction, gained Q4_K 1 % with m = 512, and lost 7 % with m = 24 and 17 % at
 /// the AVX2 level.
 pub(crate) struct Sweep<const GROUP: usize, const CODE_MAX: usize, const P: usize, const OFFSET: u8>(
@@ -241,6 +250,9 @@ impl<const GROUP: usize, const CODE_MAX: usize, const P: usize, const OFFSET: u8
                 let mut strip = 0;
                 while strip < job.strips {
                     ahead.step(s);
+                    if job.asks_for_rows {
+                        ask_for_rows::<S, P>(s, &job, chunk, strip, row + left);
+                    }
                     // SAFETY: the maker of the task guarantees the panel, the packed rows and the sums; a tile's rows
                     // and strips stay within them, as the strips are a multiple of `TILE_STRIPS`.
                     unsafe {
@@ -254,6 +266,21 @@ impl<const GROUP: usize, const CODE_MAX: usize, const P: usize, const OFFSET: u8
                 }
                 row += left;
             }
+        }
+    }
+}
+
+/// Asks for this strip's share of the next tile's activations: those of chunk `chunk` from row `row` on, or, after the last row, of
+/// the next chunk. A prefetch never faults, so it does not matter what lies behind the last one.
+#[inline(always)]
+fn ask_for_rows<S: Simd, const P: usize>(s: S, job: &SweepJob, chunk: usize, strip: usize, row: usize) {
+    let (chunk, row) = if row < job.m { (chunk, row) } else { (chunk + 1, 0) };
+    let rows = S::TILE_ROWS[P - 1].div_ceil(job.strips / S::TILE_STRIPS);
+    for r in 0..rows {
+        let row = row + strip / S::TILE_STRIPS * rows + r;
+        let packed = job.x.wrapping_add(row * job.x_stride + chunk * chunk_bytes(P));
+        for line in 0..chunk_bytes(P) / 64 {
+            s.prefetch(packed.wrapping_add(64 * line));
         }
     }
 }
@@ -314,6 +341,22 @@ fn joined<S: Simd, const P: usize>(s: S, ints: &[S::Ints; P]) -> S::Floats {
     if P == 3 { s.fma(s.to_floats(ints[0]), s.splat(65536.0), last) } else { last }
 }
 
+/// What the sums of each group of columns begin with in each plane, so that [`joined`] gives them less `OFFSET` times the sum of
+/// the integers. With three planes that may take more than 32 bits: the first plane has what it can of it, the last one the
+/// rest.
+#[inline(always)]
+fn starts<S: Simd, const P: usize, const OFFSET: u8>(s: S, sums: &[f32; LANES]) -> [[i32; LANES]; P] {
+    let mut starts = [[0; LANES]; P];
+    let mut rest = s.mul(s.load_floats(sums), s.splat(-f32::from(OFFSET)));
+    if P == 3 {
+        let first = s.to_ints(s.mul(rest, s.splat(1.0 / 65536.0)));
+        s.store_ints(first, &mut starts[0]);
+        rest = s.fnma(s.to_floats(first), s.splat(65536.0), rest);
+    }
+    s.store_ints(s.to_ints(rest), &mut starts[P - 1]);
+    starts
+}
+
 /// `M` activation rows from `row` on with `V` strips from `strip` on, over one chunk.
 ///
 /// # Safety
@@ -346,6 +389,12 @@ unsafe fn tile<
         for m in 0..M {
             headers[m] = job.x.add((row + m) * job.x_stride + chunk * chunk_bytes(P)).cast();
         }
+        let mut all_starts = [[[0; LANES]; P]; M];
+        if OFFSET > 0 {
+            for m in 0..M {
+                all_starts[m] = starts::<S, P, OFFSET>(s, (*headers[m]).sums(GROUP));
+            }
+        }
         let mut values = [[s.splat(0.0); M]; V];
         for g in 0..groups {
             let mut w = [job.panel; V];
@@ -358,24 +407,26 @@ unsafe fn tile<
                     x[m][p] = headers[m].add(1).cast::<i8>().add(p * CHUNK + g * GROUP);
                 }
             }
-            let ints = s.panel_dots::<P, M, V>(w, x, GROUP / 4, CODE_MAX);
+            let mut starts = [[0; P]; M];
+            if OFFSET > 0 {
+                for m in 0..M {
+                    for p in 0..P {
+                        starts[m][p] = all_starts[m][p][g];
+                    }
+                }
+            }
+            let ints = s.panel_dots::<P, M, V>(w, x, starts, GROUP / 4, CODE_MAX);
             let mut sums = [s.splat(0.0); M];
-            for m in 0..M {
-                let header = &*headers[m];
-                sums[m] = s.splat(if GROUP == 32 { header.sums32[g] } else { header.sums16[g] });
-                if OFFSET > 0 {
-                    sums[m] = s.mul(sums[m], s.splat(-f32::from(OFFSET)));
+            if OFFSET == 0 {
+                for m in 0..M {
+                    sums[m] = s.splat((*headers[m]).sums(GROUP)[g]);
                 }
             }
             for v in 0..V {
                 let scales = records[v].add(CODE_BYTES).cast::<[f32; LANES]>();
                 let scale = s.load_floats(&*scales.add(g));
                 for m in 0..M {
-                    let mut value = joined::<S, P>(s, &ints[v][m]);
-                    if OFFSET > 0 {
-                        value = s.add_floats(value, sums[m]);
-                    }
-                    values[v][m] = s.fma(value, scale, values[v][m]);
+                    values[v][m] = s.fma(joined::<S, P>(s, &ints[v][m]), scale, values[v][m]);
                 }
                 if OFFSET == 0 {
                     let min = s.load_floats(&*scales.add(groups + g));

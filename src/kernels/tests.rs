@@ -468,6 +468,7 @@ pub(super) fn sums_of(
         // Beyond the guard page: what is asked for is not read.
         next: panel.data,
         next_bytes: 2 * panel.bytes + (1 << 14),
+        asks_for_rows: flush_end,
     };
     // SAFETY: an available level; buffers of the sizes that the job says.
     unsafe { (kernels.sweep[planes - 1])(job) };

@@ -230,6 +230,7 @@ impl Product<'_> {
         let chunks = o.k.div_ceil(CHUNK);
         let chunk_bytes = activations::chunk_bytes(panels.planes);
         let weight_chunk_bytes = CHUNK / o.tensor_type.block_elements() * o.tensor_type.block_bytes();
+        let asks_for_rows = o.m * packed.row_bytes >= panel::FAR_ACTIVATIONS && !decode::reads_neighbours();
         // SAFETY: all pointers stay inside of the checked operands, the packed activations and the buffer.
         unsafe {
             let sums = scratch.add(panel_bytes).cast::<f32>();
@@ -266,6 +267,7 @@ impl Product<'_> {
                         sums,
                         next: next.as_ptr().wrapping_add(next.len() * begin / o.m),
                         next_bytes: next.len() * m / o.m,
+                        asks_for_rows,
                     });
                     for row in 0..m {
                         let sums = sums.add(row * panel_rows);

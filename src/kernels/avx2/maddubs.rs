@@ -53,6 +53,7 @@ impl Dots for Maddubs {
         self,
         w: [*const u8; V],
         x: [[*const i8; P]; M],
+        starts: [[i32; P]; M],
         steps: usize,
         code_max: usize,
     ) -> [[[[__m256i; 2]; P]; M]; V] {
@@ -61,11 +62,11 @@ impl Dots for Maddubs {
             if code_max <= 127 {
                 // Sums of two products are added up in 16 bits as long as they cannot overflow, then widened.
                 let narrow_steps = i16::MAX as usize / (2 * 128 * code_max);
-                return registers::panel_dots::<P, M, V>(w, x, steps, narrow_steps, 127, 0, 1);
+                return registers::panel_dots::<P, M, V>(w, x, starts, steps, narrow_steps, 127, 0, 1);
             }
             // The top bit apart: 2 * 127 * 128 fits in 16 bits.
-            let mut sums = registers::panel_dots::<P, M, V>(w, x, steps, 1, 127, 0, 1);
-            let top = registers::panel_dots::<P, M, V>(w, x, steps, 8, 1, 7, 128);
+            let mut sums = registers::panel_dots::<P, M, V>(w, x, starts, steps, 1, 127, 0, 1);
+            let top = registers::panel_dots::<P, M, V>(w, x, [[0; P]; M], steps, 8, 1, 7, 128);
             for v in 0..V {
                 for m in 0..M {
                     for p in 0..P {

@@ -5,7 +5,7 @@
 mod eight_rows;
 mod grids;
 mod maddubs;
-mod registers;
+pub(super) mod registers;
 
 pub(crate) use registers::{apart, even_signs, four_factors, load_small, set_halves, set_words, sum8, two_words};
 
@@ -86,6 +86,7 @@ pub(crate) trait Dots: Copy {
         self,
         w: [*const u8; V],
         x: [[*const i8; P]; M],
+        starts: [[i32; P]; M],
         steps: usize,
         code_max: usize,
     ) -> [[[[__m256i; 2]; P]; M]; V];
@@ -398,11 +399,12 @@ impl<D: Dots> Simd for Token<D> {
         self,
         w: [*const u8; V],
         x: [[*const i8; P]; M],
+        starts: [[i32; P]; M],
         steps: usize,
         code_max: usize,
     ) -> [[[Self::Ints; P]; M]; V] {
         // SAFETY: the caller's promise.
-        unsafe { self.0.panel_dots::<P, M, V>(w, x, steps, code_max) }
+        unsafe { self.0.panel_dots::<P, M, V>(w, x, starts, steps, code_max) }
     }
 
     #[inline(always)]
@@ -417,6 +419,22 @@ impl<D: Dots> Simd for Token<D> {
     fn to_floats(self, ints: Self::Ints) -> Self::Floats {
         // SAFETY: the token.
         unsafe { [_mm256_cvtepi32_ps(ints[0]), _mm256_cvtepi32_ps(ints[1])] }
+    }
+
+    #[inline(always)]
+    fn to_ints(self, values: Self::Floats) -> Self::Ints {
+        // SAFETY: the token. Rounds as MXCSR says, which is to the nearest while kernels run (`float_state`).
+        unsafe { [_mm256_cvtps_epi32(values[0]), _mm256_cvtps_epi32(values[1])] }
+    }
+
+    #[inline(always)]
+    fn store_ints(self, values: Self::Ints, out: &mut [i32; LANES]) {
+        // SAFETY: the token; 2 x 8 integers are written to an array of 16.
+        unsafe {
+            let low = out.as_mut_ptr().cast::<__m256i>();
+            _mm256_storeu_si256(low, values[0]);
+            _mm256_storeu_si256(low.add(1), values[1]);
+        }
     }
 
     #[inline(always)]
@@ -453,12 +471,6 @@ impl<D: Dots> Simd for Token<D> {
             _mm256_storeu_ps(out.as_mut_ptr(), values[0]);
             _mm256_storeu_ps(out.as_mut_ptr().add(8), values[1]);
         }
-    }
-
-    #[inline(always)]
-    fn add_floats(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
-        // SAFETY: the token.
-        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
     }
 
     #[inline(always)]

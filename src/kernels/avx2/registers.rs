@@ -140,6 +140,24 @@ pub(super) unsafe fn multiply_bytes(a: __m256i, b: __m256i) -> __m256i {
     }
 }
 
+/// Each integer in all lanes of two registers.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(crate) unsafe fn splats<const P: usize, const M: usize>(values: [[i32; P]; M]) -> [[[__m256i; 2]; P]; M] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut splats = [[[_mm256_setzero_si256(); 2]; P]; M];
+        for m in 0..M {
+            for p in 0..P {
+                splats[m][p] = [_mm256_set1_epi32(values[m][p]); 2];
+            }
+        }
+        splats
+    }
+}
+
 /// `Simd::panel_dots` for the codes `(byte >> shift) & mask`, the sums times `factor`; `narrow_steps` steps are added up in
 /// 16 bits. All of these are constants after inlining.
 ///
@@ -149,6 +167,7 @@ pub(super) unsafe fn multiply_bytes(a: __m256i, b: __m256i) -> __m256i {
 pub(super) unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
     w: [*const u8; V],
     x: [[*const i8; P]; M],
+    starts: [[i32; P]; M],
     steps: usize,
     narrow_steps: usize,
     mask: u8,
@@ -159,7 +178,7 @@ pub(super) unsafe fn panel_dots<const P: usize, const M: usize, const V: usize>(
     unsafe {
         let (mask, shift) = (_mm256_set1_epi8(mask as i8), _mm_cvtsi32_si128(shift));
         let factors = _mm256_set1_epi16(factor);
-        let mut wide = [[[[_mm256_setzero_si256(); 2]; P]; M]; V];
+        let mut wide = [splats(starts); V];
         let mut begin = 0;
         while begin < steps {
             let end = (begin + narrow_steps).min(steps);

@@ -329,12 +329,20 @@ impl Simd for Token {
         self,
         w: [*const u8; V],
         x: [[*const i8; P]; M],
+        starts: [[i32; P]; M],
         steps: usize,
         _code_max: usize,
     ) -> [[[Self::Ints; P]; M]; V] {
         // SAFETY: the token; the caller guarantees `64 * steps` aligned bytes behind `w`, `4 * steps` behind `x`.
         unsafe {
             let mut sums = [[[self.zero(); P]; M]; V];
+            for m in 0..M {
+                for p in 0..P {
+                    for v in 0..V {
+                        sums[v][m][p] = _mm512_set1_epi32(starts[m][p]);
+                    }
+                }
+            }
             for step in 0..steps {
                 let mut codes = [self.zero(); V];
                 for v in 0..V {
@@ -366,6 +374,18 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn to_ints(self, values: Self::Floats) -> Self::Ints {
+        // SAFETY: the token. Rounds as MXCSR says, which is to the nearest while kernels run (`float_state`).
+        unsafe { _mm512_cvtps_epi32(values) }
+    }
+
+    #[inline(always)]
+    fn store_ints(self, values: Self::Ints, out: &mut [i32; LANES]) {
+        // SAFETY: the token; 16 integers are written.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), values) }
+    }
+
+    #[inline(always)]
     fn splat(self, value: f32) -> Self::Floats {
         // SAFETY: the token.
         unsafe { _mm512_set1_ps(value) }
@@ -390,12 +410,6 @@ impl Simd for Token {
     fn store_floats(self, values: Self::Floats, out: &mut [f32; LANES]) {
         // SAFETY: the token; 16 floats are written.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), values) }
-    }
-
-    #[inline(always)]
-    fn add_floats(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
-        // SAFETY: the token.
-        unsafe { _mm512_add_ps(a, b) }
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@
 //! cache: with codes over 127 EXACT 1.5 to 1.6 times (docs/types.md); Q4_K EXACT 1.03, HIGH 1.02, FAST 0.91 times (benches/peers).
 //! Tried and lost: `madd` and an addition instead of `dpwssd`, 0.89 to 1.03 times.
 
-use super::avx2::{Avx2, Dots, Token};
+use super::avx2::{Avx2, Dots, Token, registers};
 use super::{Isa, Task};
 use crate::simd::{COLUMNS, PanelFrom};
 use core::arch::x86_64::*;
@@ -81,12 +81,13 @@ impl Dots for Vnni {
         self,
         w: [*const u8; V],
         x: [[*const i8; P]; M],
+        starts: [[i32; P]; M],
         steps: usize,
         _code_max: usize,
     ) -> [[[[__m256i; 2]; P]; M]; V] {
         // SAFETY: the value; the caller guarantees `64 * steps` aligned bytes behind `w`, `4 * steps` behind `x`.
         unsafe {
-            let mut sums = [[[[_mm256_setzero_si256(); 2]; P]; M]; V];
+            let mut sums = [registers::splats(starts); V];
             for step in 0..steps {
                 for v in 0..V {
                     let codes = w[v].add(step * COLUMNS).cast::<__m256i>();

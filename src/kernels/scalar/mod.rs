@@ -371,17 +371,19 @@ impl Simd for Token {
         self,
         w: [*const u8; V],
         x: [[*const i8; P]; M],
+        starts: [[i32; P]; M],
         steps: usize,
         _code_max: usize,
     ) -> [[[Self::Ints; P]; M]; V] {
         w.map(|w| {
-            x.map(|planes| {
-                planes.map(|x| {
+            from_fn(|m| {
+                from_fn(|p| {
+                    let x = x[m][p];
                     // SAFETY: the caller guarantees `steps` vectors behind `w` and `4 * steps` digits behind `x`.
                     let (codes, digits) = unsafe {
                         (std::slice::from_raw_parts(w, steps * COLUMNS), std::slice::from_raw_parts(x, steps * 4))
                     };
-                    let mut acc = [0; LANES];
+                    let mut acc = [starts[m][p]; LANES];
                     for (codes, digits) in codes.chunks_exact(COLUMNS).zip(digits.chunks_exact(4)) {
                         for (lane, sum) in acc.iter_mut().enumerate() {
                             for column in 0..4 {
@@ -406,6 +408,16 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn to_ints(self, values: Self::Floats) -> Self::Ints {
+        values.map(|value| value.round_ties_even() as i32)
+    }
+
+    #[inline(always)]
+    fn store_ints(self, values: Self::Ints, out: &mut [i32; LANES]) {
+        *out = values;
+    }
+
+    #[inline(always)]
     fn splat(self, value: f32) -> Self::Floats {
         [value; LANES]
     }
@@ -423,11 +435,6 @@ impl Simd for Token {
     #[inline(always)]
     fn store_floats(self, values: Self::Floats, out: &mut [f32; LANES]) {
         *out = values;
-    }
-
-    #[inline(always)]
-    fn add_floats(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
-        from_fn(|i| a[i] + b[i])
     }
 
     #[inline(always)]
