@@ -232,7 +232,7 @@ pub trait Grids: Vectors {
 }
 
 /// From how many activation rows on the panel is faster than decode, with 1, 2 and 3 digit planes, by what takes a panel's
-/// time. Measured with n = 1024 and k = 2048 on 14 types, m = 2 to 24.
+/// time. Measured with k = 2048 on 14 types and more, m = 2 to 24.
 #[derive(Clone, Copy)]
 pub struct PanelFrom {
     /// Others with groups of 32 columns with a float scale each.
@@ -241,20 +241,23 @@ pub struct PanelFrom {
     pub integers: [usize; 3],
     /// Types that decode eight rows at a time, and codes that are fields of one byte.
     pub fields: [usize; 3],
-    /// Such types with codes joined from two fields.
+    /// Such types with codes joined from two fields, in groups of 32 columns.
     pub joined: [usize; 3],
     /// Such types with codes from a table.
     pub looked_up: [usize; 3],
     /// Such types with a float scale per group.
     pub float_scales: [usize; 3],
-    /// Others with groups of 16 columns.
+    /// Others with groups of 16 columns, or such types with joined codes in them.
     pub groups_of_16: [usize; 3],
 }
 
 /// See the module's text.
 pub trait Simd: Grids + EightRows {
-    /// From how many activation rows on the panel is faster than decode.
+    /// From how many activation rows on the panel is faster than decode, where rows that are read together are neighbours: AMD's
+    /// CPUs. Measured on a Zen 5 when panels took 10 to 20 % longer to unpack.
     const PANEL_FROM: PanelFrom;
+    /// The same where they lie apart: other CPUs. Measured on an Emerald Rapids.
+    const PANEL_FROM_APART: PanelFrom;
     /// Weight rows that decode works on at a time: 1 or 2.
     const ROWS: usize;
     /// Strips of 16 weight rows that a panel tile covers: 1 or 2.
@@ -382,6 +385,8 @@ pub trait Simd: Grids + EightRows {
     fn spread(self, groups: Self::Floats, quarter: usize) -> Self::Floats;
     /// 16 floats from memory.
     fn load_floats(self, values: &[f32; LANES]) -> Self::Floats;
+    /// The bytes of 16 floats.
+    fn float_bytes(self, values: Self::Floats) -> Self::Codes;
     /// 16 floats to memory.
     fn store_floats(self, values: Self::Floats, out: &mut [f32; LANES]);
     /// `a * b`.

@@ -154,7 +154,7 @@ unsafe fn activation_rows<S: Simd, A: Affine, const P: usize, const R: usize>(
             let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
             // The comparisons with the constant let the compiler drop tiles that no call reaches: from there on the panel
             // is used.
-            let most = const { least(panel::from_rows::<S, A>()[P - 1] - 1, TILE_ROWS) };
+            let most = const { least(panel::most_decoded::<S, A, P>(), TILE_ROWS) };
             match panel::tile_rows(job.m - begin, most) {
                 6 if most >= 6 => tile::<S, A, P, 6, R>(s, job, first, second, x, y),
                 5 if most >= 5 => tile::<S, A, P, 5, R>(s, job, first, second, x, y),

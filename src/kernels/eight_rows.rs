@@ -74,7 +74,7 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
                 let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
                 // The comparisons with the constant let the compiler drop tiles that no call reaches: from there on the panel
                 // is used.
-                let most = const { least(panel::from_rows::<S, A>()[P - 1] - 1, TILE_ROWS[P - 1]) };
+                let most = const { least(panel::most_decoded::<S, A, P>(), TILE_ROWS[P - 1]) };
                 let left = job.m - begin;
                 match if P > 1 || S::EVEN_TILES { panel::tile_rows(left, most) } else { least(left, most) } {
                     6 if most >= 6 => tile::<S, A, P, 6>(s, job, row, apart, x, y),

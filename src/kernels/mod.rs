@@ -183,7 +183,7 @@ impl Kernels {
                 pack: pack_panel::<I, A>,
                 sweep: sweeps::<I>(panel::format_of::<A>()),
                 record_bytes: panel::strip_chunk_bytes(A::GROUP),
-                from: panel::from_rows::<I::Simd, A>(),
+                from: panel::from_rows::<I::Simd, A>(decode::reads_neighbours()),
             },
             digit_panel: None,
         }

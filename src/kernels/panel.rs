@@ -4,9 +4,9 @@
 //! A panel is 2 or 4 strips; a strip is, for each chunk of 256 columns, a [`strip_chunk_bytes`] record:
 //! ```text
 //! codes   64 vectors of 64 bytes; vector c, byte 4r + b = code of row r, column 4c + b
-//! scales  one vector of 16 f32 per group of columns: the scale of each row
-//! mins    the same
+//! scales  one vector of 16 f32 per group of 16 columns: the scale of each row; mins: the same after them
 //! ```
+//! With groups of 32 columns there is one vector of scales and one of mins for each, in turns.
 //! ```text
 //! for each block of activation rows (its sums stay in L1):
 //!     for each chunk (its records stay in L1):
@@ -65,20 +65,25 @@ pub(crate) const fn format_of<A: Affine>() -> Format {
     Format { group: A::GROUP, code_max: A::CODE_MAX, offset: A::OFFSET }
 }
 
-/// From how many activation rows on the panel is the faster way for blocks `A`, by digit planes - 1.
-pub(super) const fn from_rows<S: Simd, A: Affine>() -> [usize; 3] {
+/// From how many activation rows on the panel is the faster way for blocks `A`, by digit planes - 1. `neighbours`: see
+/// [`super::decode::reads_neighbours`].
+pub(super) const fn from_rows<S: Simd, A: Affine>(neighbours: bool) -> [usize; 3] {
+    let from = if neighbours { &S::PANEL_FROM } else { &S::PANEL_FROM_APART };
     match A::EIGHT_ROWS {
-        Some(Unpacking::Fields) => return S::PANEL_FROM.fields,
-        Some(Unpacking::Joined) => return S::PANEL_FROM.joined,
-        Some(Unpacking::LookedUp) => return S::PANEL_FROM.looked_up,
-        Some(Unpacking::FloatScales) => return S::PANEL_FROM.float_scales,
-        None => {}
+        Some(Unpacking::Fields) => from.fields,
+        Some(Unpacking::Joined) if A::GROUP == 32 => from.joined,
+        Some(Unpacking::LookedUp) => from.looked_up,
+        Some(Unpacking::FloatScales) => from.float_scales,
+        _ if A::GROUP == 16 => from.groups_of_16,
+        _ if A::INTEGER_SCALES => from.integers,
+        _ => from.floats,
     }
-    match A::GROUP {
-        16 => S::PANEL_FROM.groups_of_16,
-        _ if A::INTEGER_SCALES => S::PANEL_FROM.integers,
-        _ => S::PANEL_FROM.floats,
-    }
+}
+
+/// How many activation rows decode ever has, with `P` digit planes: tiles of more need not be built.
+pub(super) const fn most_decoded<S: Simd, A: Affine, const P: usize>() -> usize {
+    let (neighbours, apart) = (from_rows::<S, A>(true)[P - 1], from_rows::<S, A>(false)[P - 1]);
+    (if neighbours > apart { neighbours } else { apart }) - 1
 }
 
 /// Weight rows to be unpacked.
@@ -126,6 +131,22 @@ impl<A: Affine> Task for PackPanel<A> {
     }
 }
 
+/// Masks for each first and each second float.
+const FIRST: [u8; COLUMNS] = floats_of_two(0);
+const SECOND: [u8; COLUMNS] = floats_of_two(1);
+
+const fn floats_of_two(which: usize) -> [u8; COLUMNS] {
+    let mut mask = [0; COLUMNS];
+    let mut i = 0;
+    while i < COLUMNS {
+        if i / 4 % 2 == which {
+            mask[i] = 255;
+        }
+        i += 1;
+    }
+    mask
+}
+
 /// Unpacks one chunk of 16 rows into a strip's record.
 ///
 /// # Safety
@@ -146,20 +167,23 @@ unsafe fn pack_strip<S: Simd, A: Affine>(s: S, blocks: [&[A]; LANES], record: *m
             }
             s.store_transposed(&rows, record.add(quarter * COLUMNS * LANES));
         }
-        let groups = CHUNK / A::GROUP;
-        let scales = record.add(CODE_BYTES).cast::<f32>();
-        let mins = scales.add(groups * LANES);
+        // Both have a float per 16 columns of a row, and are transposed as four codes are.
+        let mut scales = [s.splat_codes(0); LANES];
+        let mut mins = scales;
         for r in 0..LANES {
             let scaling = A::scaling(blocks[r], s);
-            let mut row = [0.0; LANES];
-            s.store_floats(scaling.scales, &mut row);
-            for g in 0..groups {
-                *scales.add(g * LANES + r) = row[g * (A::GROUP / 16)];
+            (scales[r], mins[r]) = (s.float_bytes(scaling.scales), s.float_bytes(scaling.mins));
+        }
+        let out = record.add(CODE_BYTES);
+        if A::GROUP == 16 {
+            s.store_transposed(&scales, out);
+            s.store_transposed(&mins, out.add(COLUMNS * LANES));
+        } else {
+            // Those of a group come twice: the first time the scale is taken, the second time the min.
+            for r in 0..LANES {
+                scales[r] = s.or(s.and(scales[r], s.bytes(&FIRST)), s.and(mins[r], s.bytes(&SECOND)));
             }
-            s.store_floats(scaling.mins, &mut row);
-            for g in 0..groups {
-                *mins.add(g * LANES + r) = row[g * (A::GROUP / 16)];
-            }
+            s.store_transposed(&scales, out);
         }
     }
 }
@@ -424,12 +448,12 @@ unsafe fn tile<
             }
             for v in 0..V {
                 let scales = records[v].add(CODE_BYTES).cast::<[f32; LANES]>();
-                let scale = s.load_floats(&*scales.add(g));
+                let scale = s.load_floats(&*scales.add(g * (GROUP / 16)));
                 for m in 0..M {
                     values[v][m] = s.fma(joined::<S, P>(s, &ints[v][m]), scale, values[v][m]);
                 }
                 if OFFSET == 0 {
-                    let min = s.load_floats(&*scales.add(groups + g));
+                    let min = s.load_floats(&*scales.add(if GROUP == 16 { groups + g } else { 2 * g + 1 }));
                     for m in 0..M {
                         values[v][m] = s.fnma(min, sums[m], values[v][m]);
                     }

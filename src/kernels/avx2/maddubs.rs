@@ -19,6 +19,15 @@ impl Dots for Maddubs {
         float_scales: [13, 8, 5],
         groups_of_16: [11, 8, 6],
     };
+    const PANEL_FROM_APART: PanelFrom = PanelFrom {
+        floats: [6, 5, 3],
+        integers: [7, 5, 3],
+        fields: [20, 14, 6],
+        joined: [20, 18, 7],
+        looked_up: [12, 5, 4],
+        float_scales: [14, 9, 7],
+        groups_of_16: [7, 7, 5],
+    };
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
 
     #[inline(always)]

@@ -35,6 +35,8 @@ impl Isa for Avx2 {
 pub(crate) trait Dots: Copy {
     /// See `Simd::PANEL_FROM`.
     const PANEL_FROM: PanelFrom;
+    /// See `Simd::PANEL_FROM_APART`.
+    const PANEL_FROM_APART: PanelFrom;
     /// See `Simd::TILE_ROWS`.
     const TILE_ROWS: [usize; 3];
 
@@ -108,6 +110,7 @@ impl<D: Dots> Vectors for Token<D> {
 // references to arrays of the right size unless a comment says otherwise.
 impl<D: Dots> Simd for Token<D> {
     const PANEL_FROM: PanelFrom = D::PANEL_FROM;
+    const PANEL_FROM_APART: PanelFrom = D::PANEL_FROM_APART;
     const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = D::TILE_ROWS;
@@ -462,6 +465,12 @@ impl<D: Dots> Simd for Token<D> {
     fn load_floats(self, values: &[f32; LANES]) -> Self::Floats {
         // SAFETY: the token; 2 x 8 floats are read from an array of 16.
         unsafe { [_mm256_loadu_ps(values.as_ptr()), _mm256_loadu_ps(values.as_ptr().add(8))] }
+    }
+
+    #[inline(always)]
+    fn float_bytes(self, values: Self::Floats) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { [_mm256_castps_si256(values[0]), _mm256_castps_si256(values[1])] }
     }
 
     #[inline(always)]

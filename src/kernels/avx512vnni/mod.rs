@@ -59,6 +59,15 @@ impl Simd for Token {
         float_scales: [13, 9, 7],
         groups_of_16: [11, 7, 6],
     };
+    const PANEL_FROM_APART: PanelFrom = PanelFrom {
+        floats: [7, 5, 4],
+        integers: [6, 4, 2],
+        fields: [14, 9, 7],
+        joined: [14, 8, 6],
+        looked_up: [8, 4, 4],
+        float_scales: [14, 7, 6],
+        groups_of_16: [7, 5, 4],
+    };
     const ROWS: usize = 2;
     const TILE_STRIPS: usize = 2;
     // Sums of a tile: strips x rows x (planes + 1) of 32 registers.
@@ -404,6 +413,12 @@ impl Simd for Token {
     fn load_floats(self, values: &[f32; LANES]) -> Self::Floats {
         // SAFETY: the token; 16 floats are read.
         unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn float_bytes(self, values: Self::Floats) -> Self::Codes {
+        // SAFETY: the token.
+        unsafe { _mm512_castps_si512(values) }
     }
 
     #[inline(always)]

@@ -40,6 +40,15 @@ impl Dots for Vnni {
         float_scales: [7, 4, 3],
         groups_of_16: [7, 5, 3],
     };
+    const PANEL_FROM_APART: PanelFrom = PanelFrom {
+        floats: [4, 4, 3],
+        integers: [4, 3, 2],
+        fields: [12, 5, 4],
+        joined: [10, 5, 4],
+        looked_up: [7, 4, 3],
+        float_scales: [8, 5, 4],
+        groups_of_16: [6, 4, 3],
+    };
     // Enough sums to hide the latency of `dpbusd`, and all of them in registers. One plane with 6 rows: 10 to 15 % slower.
     const TILE_ROWS: [usize; 3] = [4, 3, 2];
 

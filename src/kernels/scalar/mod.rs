@@ -175,6 +175,7 @@ impl Simd for Token {
         float_scales: [2; 3],
         groups_of_16: [2; 3],
     };
+    const PANEL_FROM_APART: PanelFrom = Self::PANEL_FROM;
     const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [1, 1, 1];
@@ -430,6 +431,11 @@ impl Simd for Token {
     #[inline(always)]
     fn load_floats(self, values: &[f32; LANES]) -> Self::Floats {
         *values
+    }
+
+    #[inline(always)]
+    fn float_bytes(self, values: Self::Floats) -> Self::Codes {
+        from_fn(|i| values[i / 4].to_le_bytes()[i % 4])
     }
 
     #[inline(always)]
