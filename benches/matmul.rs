@@ -1,6 +1,6 @@
 //! The product with 2048 x 5632 Q4_K weights (TinyLlama's ffn_gate), one thread: decode (m = 1) in bytes of weights per
 //! second, panel (m = 64, 512) in multiplications with an addition ("elements") per second, for every precision at every
-//! level of this machine; and where the panel begins to be the faster way (m = 2 to 16).
+//! level of this machine.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gguffuse::blocks::{TensorType, quantize};
@@ -62,9 +62,5 @@ fn panel(criterion: &mut Criterion) {
     product(criterion, "panel", &weights(), &[64, 512], |m| Throughput::Elements((m * N * K) as u64));
 }
 
-fn crossover(criterion: &mut Criterion) {
-    product(criterion, "crossover", &weights(), &[2, 4, 8, 16], |m| Throughput::Elements((m * N * K) as u64));
-}
-
-criterion_group!(benches, decode, panel, crossover);
+criterion_group!(benches, decode, panel);
 criterion_main!(benches);

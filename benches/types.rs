@@ -2,8 +2,10 @@
 //! 512 KiB, so that all types come from the same cache: weights ("elements") per second, at every SIMD level of this machine.
 //! docs/types.md has the table.
 
+mod random;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use gguffuse::blocks::{self, TensorType};
+use gguffuse::blocks::TensorType;
 use gguffuse::kernels::Level;
 use gguffuse::matmul::{Context, ContextOptions, Weights};
 use std::time::Duration;
@@ -11,35 +13,8 @@ use std::time::Duration;
 const K: usize = 2048;
 const BYTES: usize = 512 << 10;
 
-/// xorshift.
-fn next(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
-/// Blocks of random bits with weights that are finite and not huge: not every type has a quantiser.
-fn random_blocks(tensor_type: TensorType) -> Vec<u8> {
-    let mut state = 1;
-    let row_bytes = tensor_type.row_size(K as u64).unwrap() as usize;
-    let mut data = vec![0; BYTES / row_bytes * row_bytes];
-    let mut values = vec![0.0; tensor_type.block_elements()];
-    for block in data.chunks_exact_mut(tensor_type.block_bytes()) {
-        loop {
-            block.fill_with(|| next(&mut state) as u8);
-            blocks::dequantize(tensor_type, block, &mut values).unwrap();
-            if values.iter().all(|value| value.abs() < 1e6) {
-                break;
-            }
-        }
-    }
-    data
-}
-
 fn types(criterion: &mut Criterion) {
-    let mut state = 2;
-    let x: Vec<f32> = (0..K).map(|_| (next(&mut state) >> 40) as f32 / (1 << 24) as f32 - 0.5).collect();
+    let x = random::activations(K);
     for level in Level::available().iter().filter(|level| **level != Level::Scalar) {
         let mut group = criterion.benchmark_group(format!("types/{}", level.name()));
         group.sample_size(20);
@@ -48,8 +23,9 @@ fn types(criterion: &mut Criterion) {
         let options = ContextOptions { threads: 1, max_isa: Some(level.name()), ..ContextOptions::default() };
         let context = Context::new(&options).unwrap();
         for tensor_type in TensorType::ALL.iter().copied().filter(|tensor_type| tensor_type.can_matmul()) {
-            let data = random_blocks(tensor_type);
-            let n = data.len() / tensor_type.row_size(K as u64).unwrap() as usize;
+            let row_bytes = tensor_type.row_size(K as u64).unwrap() as usize;
+            let n = BYTES / row_bytes;
+            let data = random::blocks(tensor_type, n * row_bytes);
             let w = Weights { tensor_type, n, k: K, data: &data };
             let mut y = vec![0.0; n];
             group.throughput(Throughput::Elements((n * K) as u64));

@@ -7,8 +7,9 @@
 #                                    tests under AddressSanitizer
 #
 # The sanitizers are unstable options of rustc, which RUSTC_BOOTSTRAP=1 lets the stable one take, for these builds alone.
-# With a sanitizer, levels above AVX2 have its kernels (`few_kernels`): that no kernel leaves its buffers is what the tests of
-# src/kernels show, between unmapped pages. ThreadSanitizer wants a std that is instrumented as well: rustup's component rust-src, without which it is left out.
+# With a sanitizer, all levels have the kernels of AVX2 (`few_kernels`): that no kernel leaves its buffers is what the tests of
+# src/kernels show, between unmapped pages. ThreadSanitizer wants a std that is instrumented as well: rustup's component
+# rust-src, without which it is left out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -232,7 +232,7 @@ pub trait Grids: Vectors {
 }
 
 /// From how many activation rows on the panel is faster than decode, with 1, 2 and 3 digit planes, by what takes a panel's
-/// time. Measured with k = 2048 on 14 types and more, m = 2 to 24.
+/// time. Measured with k = 2048, on a Zen 5 with 14 types and m = 2 to 24; on an Emerald Rapids by benches/crossover.rs.
 #[derive(Clone, Copy)]
 pub struct PanelFrom {
     /// Others with groups of 32 columns with a float scale each.
@@ -243,11 +243,13 @@ pub struct PanelFrom {
     pub fields: [usize; 3],
     /// Such types with codes joined from two fields, in groups of 32 columns.
     pub joined: [usize; 3],
+    /// The same in groups of 16.
+    pub joined_of_16: [usize; 3],
     /// Such types with codes from a table.
     pub looked_up: [usize; 3],
     /// Such types with a float scale per group.
     pub float_scales: [usize; 3],
-    /// Others with groups of 16 columns, or such types with joined codes in them.
+    /// Others with groups of 16 columns.
     pub groups_of_16: [usize; 3],
 }
 

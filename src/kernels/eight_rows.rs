@@ -41,11 +41,11 @@ const ROWS: usize = 8;
 /// build; with 3 and 2 instead of 4 and 3, HIGH lost up to 16 % with four rows, EXACT with three.
 const TILE_ROWS: [usize; 3] = [6, 4, 3];
 
-/// With neighbours (see [`super::decode::reads_neighbours`]): how far beyond the next rows weights are asked for ahead of their
-/// use, in the order of memory: the first bytes of the last of those rows should not come too late. Q4_K from memory at the AVX-512 level of a Zen 5, one thread, FAST, HIGH, EXACT: 28,
-/// 17, 17 GB/s without asking; 38, 39, 32 with the next rows, 39, 40, 36 so; 37, 35, 35 with the rows after the next. Tried and
-/// lost there: each row on its own, a fixed number of chunks ahead, whether neighbours (34, 32, 28) or an eighth of all rows apart
-/// (35, 39, 36).
+/// With neighbours (see [`super::cpu::reads_neighbours`]): how far beyond the next rows weights are asked for ahead of their use, in
+/// the order of memory: the first bytes of the last of those rows should not come too late. Q4_K from memory at the AVX-512 level
+/// of a Zen 5, one thread, FAST, HIGH, EXACT: 28, 17, 17 GB/s without asking; 38, 39, 32 with the next rows, 39, 40, 36 so; 37, 35, 35
+/// with the rows after the next. Tried and lost there: each row on its own, a fixed number of chunks ahead, whether neighbours
+/// (34, 32, 28) or an eighth of all rows apart (35, 39, 36).
 const AHEAD: usize = 2304;
 
 /// How far beyond that one line per chunk is asked for with one digit plane, so that its page is known when the rest of it is:

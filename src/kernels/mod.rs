@@ -21,6 +21,7 @@ mod avx512vnni;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
 mod chunk;
+pub(crate) mod cpu;
 pub(crate) mod decode;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod digit_panel;
@@ -95,7 +96,7 @@ pub(crate) struct PanelKernels {
     pub(crate) sweep: [unsafe fn(panel::SweepJob); 3],
     /// Bytes of a strip and chunk.
     pub(crate) record_bytes: usize,
-    /// From how many activation rows on it is the faster way, by digit planes - 1. Measured: benches/matmul.rs.
+    /// From how many activation rows on it is the faster way, by digit planes - 1. Measured: benches/crossover.rs.
     pub(crate) from: [usize; 3],
 }
 
@@ -114,11 +115,11 @@ impl Kernels {
     /// The kernels of `level` for `tensor_type`; `None` where the type cannot be multiplied or the build lacks the level.
     pub(crate) fn of(level: Level, tensor_type: TensorType) -> Option<Kernels> {
         match level {
-            Level::Scalar => Kernels::of_type::<scalar::Scalar>(tensor_type),
+            // `few_kernels`: every level has the kernels of AVX2, and decode tiles of one row only (`panel::most_decoded`), which
+            // spares who checks something else most of the time that the library takes to build.
             #[cfg(target_arch = "x86_64")]
-            // `few_kernels`: every level above has the kernels of this one, which spares who checks something else half of the
-            // time that the library takes to build.
             level if level == Level::Avx2 || cfg!(few_kernels) => Kernels::of_type::<avx2::Avx2>(tensor_type),
+            Level::Scalar => Kernels::of_type::<scalar::Scalar>(tensor_type),
             #[cfg(target_arch = "x86_64")]
             Level::AvxVnni => Kernels::of_type::<avxvnni::AvxVnni>(tensor_type),
             #[cfg(target_arch = "x86_64")]
@@ -143,9 +144,9 @@ impl Kernels {
             Some([pack_activations::<I, 1>, pack_activations::<I, 2>, pack_activations::<I, 3>])
         }
         match level {
-            Level::Scalar => of_isa::<scalar::Scalar>(),
             #[cfg(target_arch = "x86_64")]
             level if level == Level::Avx2 || cfg!(few_kernels) => of_isa::<avx2::Avx2>(),
+            Level::Scalar => of_isa::<scalar::Scalar>(),
             #[cfg(target_arch = "x86_64")]
             Level::AvxVnni => of_isa::<avxvnni::AvxVnni>(),
             #[cfg(target_arch = "x86_64")]
@@ -183,7 +184,7 @@ impl Kernels {
                 pack: pack_panel::<I, A>,
                 sweep: sweeps::<I>(panel::format_of::<A>()),
                 record_bytes: panel::strip_chunk_bytes(A::GROUP),
-                from: panel::from_rows::<I::Simd, A>(decode::reads_neighbours()),
+                from: panel::from_rows::<I::Simd, A>(cpu::reads_neighbours()),
             },
             digit_panel: None,
         }

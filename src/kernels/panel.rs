@@ -66,22 +66,27 @@ pub(crate) const fn format_of<A: Affine>() -> Format {
 }
 
 /// From how many activation rows on the panel is the faster way for blocks `A`, by digit planes - 1. `neighbours`: see
-/// [`super::decode::reads_neighbours`].
+/// [`super::cpu::reads_neighbours`].
 pub(super) const fn from_rows<S: Simd, A: Affine>(neighbours: bool) -> [usize; 3] {
     let from = if neighbours { &S::PANEL_FROM } else { &S::PANEL_FROM_APART };
     match A::EIGHT_ROWS {
         Some(Unpacking::Fields) => from.fields,
-        Some(Unpacking::Joined) if A::GROUP == 32 => from.joined,
+        Some(Unpacking::Joined) if A::GROUP == 16 => from.joined_of_16,
+        Some(Unpacking::Joined) => from.joined,
         Some(Unpacking::LookedUp) => from.looked_up,
         Some(Unpacking::FloatScales) => from.float_scales,
-        _ if A::GROUP == 16 => from.groups_of_16,
-        _ if A::INTEGER_SCALES => from.integers,
-        _ => from.floats,
+        None if A::GROUP == 16 => from.groups_of_16,
+        None if A::INTEGER_SCALES => from.integers,
+        None => from.floats,
     }
 }
 
-/// How many activation rows decode ever has, with `P` digit planes: tiles of more need not be built.
+/// How many activation rows decode ever has, with `P` digit planes: tiles of more need not be built. With `few_kernels` (see
+/// [`super::Kernels::of`]) tiles of one row do for all.
 pub(super) const fn most_decoded<S: Simd, A: Affine, const P: usize>() -> usize {
+    if cfg!(few_kernels) {
+        return 1;
+    }
     let (neighbours, apart) = (from_rows::<S, A>(true)[P - 1], from_rows::<S, A>(false)[P - 1]);
     (if neighbours > apart { neighbours } else { apart }) - 1
 }
@@ -214,7 +219,7 @@ pub(crate) struct SweepJob {
 }
 
 /// From how many bytes of packed activations on they are asked for a tile ahead, on CPUs that do not read neighbours (see
-/// [`super::decode::reads_neighbours`]): more than the second cache holds. m = 512 and k = 2048 at the AVX-512 level of an Emerald
+/// [`super::cpu::reads_neighbours`]): more than the second cache holds. m = 512 and k = 2048 at the AVX-512 level of an Emerald
 /// Rapids, FAST, HIGH, EXACT: Q4_K gains 6, 12, 10 %, Q6_K 1, 7, 6 %; where activations fit (m = 128) it would lose up to 1 %, with m = 24
 /// up to 4 %. A Zen 5 lost 8 to 15 %, with hints for either cache.
 pub(crate) const FAR_ACTIVATIONS: usize = 1 << 20;
@@ -249,7 +254,7 @@ impl Ahead {
 /// The sweep for panels of groups of `GROUP` columns with codes up to `CODE_MAX`, and `P` digit planes.
 ///
 /// With an `OFFSET` above 0, the mins of the panel are not used: the code that stands for 0 is taken off the integers, which begin
-/// with it (see [`starts`]), so that nothing is left to be done per group: at the AVX-512 level of an Emerald Rapids, FAST, HIGH, EXACT with
+/// with it (see [`sum_starts`]), so that nothing is left to be done per group: at the AVX-512 level of an Emerald Rapids, FAST, HIGH, EXACT with
 /// m = 512, Q6_K 1.25, 1.14, 1.08 times as fast as with an addition of floats per sum, Q3_K 1.25, 1.15, 1.09 (with the prefetch of
 /// [`FAR_ACTIVATIONS`], which Q4_K gained 1.07, 1.05, 1.02 by in the same runs). On a Zen 5 that addition had been 1 to 9 % faster
 /// than mins times sums.
@@ -369,7 +374,7 @@ fn joined<S: Simd, const P: usize>(s: S, ints: &[S::Ints; P]) -> S::Floats {
 /// the integers. With three planes that may take more than 32 bits: the first plane has what it can of it, the last one the
 /// rest.
 #[inline(always)]
-fn starts<S: Simd, const P: usize, const OFFSET: u8>(s: S, sums: &[f32; LANES]) -> [[i32; LANES]; P] {
+fn sum_starts<S: Simd, const P: usize, const OFFSET: u8>(s: S, sums: &[f32; LANES]) -> [[i32; LANES]; P] {
     let mut starts = [[0; LANES]; P];
     let mut rest = s.mul(s.load_floats(sums), s.splat(-f32::from(OFFSET)));
     if P == 3 {
@@ -416,7 +421,7 @@ unsafe fn tile<
         let mut all_starts = [[[0; LANES]; P]; M];
         if OFFSET > 0 {
             for m in 0..M {
-                all_starts[m] = starts::<S, P, OFFSET>(s, (*headers[m]).sums(GROUP));
+                all_starts[m] = sum_starts::<S, P, OFFSET>(s, (*headers[m]).sums(GROUP));
             }
         }
         let mut values = [[s.splat(0.0); M]; V];

@@ -77,6 +77,8 @@ pub struct Context {
     packed: Shelf,
     /// One panel per thread.
     panels: Shelf,
+    /// From how many activation rows on panels are used, where not from where they are the faster way.
+    panel_from: Option<usize>,
 }
 
 impl Context {
@@ -96,6 +98,7 @@ impl Context {
             pool: Pool::new(pool::resolve_threads(options.threads)),
             packed: Shelf::new(),
             panels: Shelf::new(),
+            panel_from: None,
         };
         let (level, precision, threads) = (context.level.name(), context.precision, context.threads());
         let text = format_args!("new context: {level}, precision {precision:?}, up to {threads} threads");
@@ -116,6 +119,12 @@ impl Context {
     /// Threads that one call may use.
     pub fn threads(&self) -> usize {
         self.pool.threads()
+    }
+
+    /// Uses panels from `rows` activation rows on, whatever is faster: for benches/crossover.rs, which measures just that.
+    #[doc(hidden)]
+    pub fn use_panels_from(&mut self, rows: usize) {
+        self.panel_from = Some(rows);
     }
 
     /// `y[m][n] = sum_k x[m][k] * w[n][k]`. `x` holds `m` rows of `w.k` elements, `y` gets `m` rows of `w.n`; strides are

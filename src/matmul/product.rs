@@ -10,7 +10,7 @@ use super::pool::SHARED_FROM;
 use crate::blocks;
 use crate::error::{Error, Result};
 use crate::kernels::float_state::FloatState;
-use crate::kernels::{Kernels, Level, activations, decode, panel};
+use crate::kernels::{Kernels, Level, PanelKernels, activations, cpu, decode, panel};
 use crate::simd::{CHUNK, LANES};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -138,7 +138,7 @@ impl Product<'_> {
             // In bounds: `Operands::check` has seen every row of y in its buffer.
             y: o.y.wrapping_add(rows.start),
             y_stride: o.y_stride,
-            neighbours: decode::reads_neighbours(),
+            neighbours: cpu::reads_neighbours(),
         }
     }
 
@@ -162,7 +162,8 @@ impl Product<'_> {
         let planes = self.context.precision.planes();
         // The one for most rows first.
         let ways = [digit_panel.map(|panel| (panel, false)), Some((panel, true))];
-        let way = ways.into_iter().flatten().find(|(panel, _)| o.m >= panel.from[planes - 1]);
+        let from = |panel: &PanelKernels| self.context.panel_from.unwrap_or(panel.from[planes - 1]);
+        let way = ways.into_iter().flatten().find(|(panel, _)| o.m >= from(panel));
         let done = if let Some((panel, may_be_wide)) = way {
             // Enough panels for all threads.
             let least = if self.threads() == 1 { 1 } else { self.threads() * PARTS_PER_THREAD / 2 };
@@ -230,7 +231,7 @@ impl Product<'_> {
         let chunks = o.k.div_ceil(CHUNK);
         let chunk_bytes = activations::chunk_bytes(panels.planes);
         let weight_chunk_bytes = CHUNK / o.tensor_type.block_elements() * o.tensor_type.block_bytes();
-        let asks_for_rows = o.m * packed.row_bytes >= panel::FAR_ACTIVATIONS && !decode::reads_neighbours();
+        let asks_for_rows = o.m * packed.row_bytes >= panel::FAR_ACTIVATIONS && !cpu::reads_neighbours();
         // SAFETY: all pointers stay inside of the checked operands, the packed activations and the buffer.
         unsafe {
             let sums = scratch.add(panel_bytes).cast::<f32>();

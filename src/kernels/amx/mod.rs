@@ -23,8 +23,8 @@ use core::arch::x86_64::*;
 use tile::TileGuard;
 
 /// From how many activation rows on the digit panel is taken, with 1, 2 and 3 planes: a whole tile. Not measured, for want of
-/// a machine; fewer rows keep the matrix unit as long as 16 do, and the panel of AVX-512 VNNI is cheaper to fill. To be found
-/// with benches/matmul.rs, group `crossover`.
+/// a machine; fewer rows keep the matrix unit as long as 16 do, and the panel of AVX-512 VNNI is cheaper to fill.
+/// To be found with benches/crossover.rs.
 const PANEL_FROM: [usize; 3] = [16, 16, 16];
 
 /// The digit panel for `tensor_type`; `None` where it has no integer scales.

@@ -5,9 +5,11 @@
 mod eight_rows;
 mod grids;
 mod maddubs;
-pub(super) mod registers;
+mod registers;
 
-pub(crate) use registers::{apart, even_signs, four_factors, load_small, set_halves, set_words, sum8, two_words};
+pub(crate) use registers::{
+    apart, even_signs, four_factors, load_small, set_halves, set_words, splats, sum8, two_words,
+};
 
 use super::shared::small_registers;
 use super::{Isa, Task};

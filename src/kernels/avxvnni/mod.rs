@@ -6,7 +6,7 @@
 //! cache: with codes over 127 EXACT 1.5 to 1.6 times (docs/types.md); Q4_K EXACT 1.03, HIGH 1.02, FAST 0.91 times (benches/peers).
 //! Tried and lost: `madd` and an addition instead of `dpwssd`, 0.89 to 1.03 times.
 
-use super::avx2::{Avx2, Dots, Token, registers};
+use super::avx2::{Avx2, Dots, Token, splats};
 use super::{Isa, Task};
 use crate::simd::{COLUMNS, PanelFrom};
 use core::arch::x86_64::*;
@@ -36,6 +36,7 @@ impl Dots for Vnni {
         integers: [4, 3, 2],
         fields: [7, 4, 3],
         joined: [7, 4, 3],
+        joined_of_16: [7, 4, 3],
         looked_up: [7, 4, 3],
         float_scales: [7, 4, 3],
         groups_of_16: [7, 5, 3],
@@ -45,6 +46,7 @@ impl Dots for Vnni {
         integers: [4, 3, 2],
         fields: [12, 5, 4],
         joined: [10, 5, 4],
+        joined_of_16: [7, 4, 4],
         looked_up: [7, 4, 3],
         float_scales: [8, 5, 4],
         groups_of_16: [6, 4, 3],
@@ -96,7 +98,7 @@ impl Dots for Vnni {
     ) -> [[[[__m256i; 2]; P]; M]; V] {
         // SAFETY: the value; the caller guarantees `64 * steps` aligned bytes behind `w`, `4 * steps` behind `x`.
         unsafe {
-            let mut sums = [registers::splats(starts); V];
+            let mut sums = [splats(starts); V];
             for step in 0..steps {
                 for v in 0..V {
                     let codes = w[v].add(step * COLUMNS).cast::<__m256i>();

@@ -171,6 +171,7 @@ impl Simd for Token {
         integers: [2; 3],
         fields: [2; 3],
         joined: [2; 3],
+        joined_of_16: [2; 3],
         looked_up: [2; 3],
         float_scales: [2; 3],
         groups_of_16: [2; 3],
