@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Whether this CPU reads memory faster where rows that are multiplied at the same time are neighbours, and where it is asked
-/// for weights ahead of their use in the order of memory, past its caches. AMD's does (measured on a Zen 5). Intel's wants each row
-/// in a page of its own, which its prefetcher then follows, and what is asked for past the second cache comes late: Q4_K at
-/// the AVX-512 level of an Emerald Rapids, one thread, FAST, HIGH, EXACT: from memory 5.5, 5.2, 4.9 GB/s with neighbours
-/// asked for so, 10.7, 10.0, 9.8 by way of all caches, 14.9, 14.6, 14.4 with rows apart; from the third cache 10, 9, 9, then 26, 22,
+/// for weights ahead of their use in the order of memory, past its caches. AMD's does (measured on a Zen 5). Intel's wants each
+/// row in a page of its own, which its prefetcher then follows, and what is asked for past the second cache comes late: Q4_K at
+/// the AVX-512 level of an Emerald Rapids, one thread, FAST, HIGH, EXACT: from memory 5.5, 5.2, 4.9 GB/s with neighbours asked
+/// for so, 10.7, 10.0, 9.8 by way of all caches, 14.9, 14.6, 14.4 with rows apart; from the third cache 10, 9, 9, then 26, 22,
 /// 20, then 27, 23, 20. Rows from two places 12.3, 12.0, 11.5 from memory, from four 14.4, 14.1, 13.7.
 pub(crate) fn reads_neighbours() -> bool {
     /// 0: not known, 1: no, 2: yes. An atomic, as in `level`.

@@ -41,21 +41,21 @@ const ROWS: usize = 8;
 /// build; with 3 and 2 instead of 4 and 3, HIGH lost up to 16 % with four rows, EXACT with three.
 const TILE_ROWS: [usize; 3] = [6, 4, 3];
 
-/// With neighbours (see [`super::cpu::reads_neighbours`]): how far beyond the next rows weights are asked for ahead of their use, in
-/// the order of memory: the first bytes of the last of those rows should not come too late. Q4_K from memory at the AVX-512 level
-/// of a Zen 5, one thread, FAST, HIGH, EXACT: 28, 17, 17 GB/s without asking; 38, 39, 32 with the next rows, 39, 40, 36 so; 37, 35, 35
-/// with the rows after the next. Tried and lost there: each row on its own, a fixed number of chunks ahead, whether neighbours
-/// (34, 32, 28) or an eighth of all rows apart (35, 39, 36).
+/// With neighbours (see [`super::cpu::reads_neighbours`]): how far beyond the next rows weights are asked for ahead of their
+/// use, in the order of memory: the first bytes of the last of those rows should not come too late. Q4_K from memory at the
+/// AVX-512 level of a Zen 5, one thread, FAST, HIGH, EXACT: 28, 17, 17 GB/s without asking; 38, 39, 32 with the next rows, 39,
+/// 40, 36 so; 37, 35, 35 with the rows after the next. Tried and lost there: each row on its own, a fixed number of chunks
+/// ahead, whether neighbours (34, 32, 28) or an eighth of all rows apart (35, 39, 36).
 const AHEAD: usize = 2304;
 
 /// How far beyond that one line per chunk is asked for with one digit plane, so that its page is known when the rest of it is:
 /// FAST Q4_K as above, 553 MB in pages of 4 KiB, 30 -> 34 GB/s; from a mapped file 36 -> 38. HIGH and EXACT lost 5 and 2 %.
 const PAGE: usize = 4096;
 
-/// With rows apart: how far ahead of its use each row is asked for. Q4_K from memory at the AVX-512 level of an Emerald Rapids, one
-/// thread, FAST, HIGH, EXACT: 12.3, 12.3, 11.9 GB/s without asking; 256 B ahead 13.8, 13.3, 13.0; 384 B 14.6, 14.3, 13.9; 512 B 14.9,
-/// 14.6, 14.4; up to 2 KiB within 2 % of that. All rows at the begin of a chunk instead of two before each quarter: 14.3, 14.4,
-/// 14.3, and 9 % less FAST from the third cache.
+/// With rows apart: how far ahead of its use each row is asked for. Q4_K from memory at the AVX-512 level of an Emerald Rapids,
+/// one thread, FAST, HIGH, EXACT: 12.3, 12.3, 11.9 GB/s without asking; 256 B ahead 13.8, 13.3, 13.0; 384 B 14.6, 14.3, 13.9;
+/// 512 B 14.9, 14.6, 14.4; up to 2 KiB within 2 % of that. All rows at the begin of a chunk instead of two before each quarter:
+/// 14.3, 14.4, 14.3, and 9 % less FAST from the third cache.
 const AHEAD_OF_ROW: usize = 512;
 
 /// The whole job.

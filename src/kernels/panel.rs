@@ -29,8 +29,8 @@ use std::marker::PhantomData;
 
 /// Strips of a narrow panel.
 pub(crate) const STRIPS: usize = 2;
-/// Strips of a wide panel: each activation that comes from a far cache meets twice as many weights. FAST Q4_K with m = 512 at the AVX-512
-/// level of a Zen 5 gains 4 %, other precisions 2 %; with m = 24 it would lose 3 %.
+/// Strips of a wide panel: each activation that comes from a far cache meets twice as many weights. FAST Q4_K with m = 512 at
+/// the AVX-512 level of a Zen 5 gains 4 %, other precisions 2 %; with m = 24 it would lose 3 %.
 pub(crate) const WIDE_STRIPS: usize = 2 * STRIPS;
 /// Activation rows whose sums are kept at a time: those of a narrow panel are 16 KiB.
 pub(crate) const SUM_ROWS: usize = 128;
@@ -220,12 +220,12 @@ pub(crate) struct SweepJob {
 
 /// From how many bytes of packed activations on they are asked for a tile ahead, on CPUs that do not read neighbours (see
 /// [`super::cpu::reads_neighbours`]): more than the second cache holds. m = 512 and k = 2048 at the AVX-512 level of an Emerald
-/// Rapids, FAST, HIGH, EXACT: Q4_K gains 6, 12, 10 %, Q6_K 1, 7, 6 %; where activations fit (m = 128) it would lose up to 1 %, with m = 24
-/// up to 4 %. A Zen 5 lost 8 to 15 %, with hints for either cache.
+/// Rapids, FAST, HIGH, EXACT: Q4_K gains 6, 12, 10 %, Q6_K 1, 7, 6 %; where activations fit (m = 128) it would lose up to 1 %,
+/// with m = 24 up to 4 %. A Zen 5 lost 8 to 15 %, with hints for either cache.
 pub(crate) const FAR_ACTIVATIONS: usize = 1 << 20;
 
-/// Asks for the next weights, evenly over the tiles of a sweep: unpacking waits for memory otherwise (Q4_K from memory at the AVX-512
-/// level of a Zen 5, FAST, one thread, TMAC/s: 0.17 -> 0.24 with m = 24, 0.31 -> 0.34 with 128, 0.34 -> 0.36 with 512).
+/// Asks for the next weights, evenly over the tiles of a sweep: unpacking waits for memory otherwise (Q4_K from memory at the
+/// AVX-512 level of a Zen 5, FAST, one thread, TMAC/s: 0.17 -> 0.24 with m = 24, 0.31 -> 0.34 with 128, 0.34 -> 0.36 with 512).
 pub(super) struct Ahead {
     next: *const u8,
     bytes_per_step: usize,
@@ -253,13 +253,12 @@ impl Ahead {
 
 /// The sweep for panels of groups of `GROUP` columns with codes up to `CODE_MAX`, and `P` digit planes.
 ///
-/// With an `OFFSET` above 0, the mins of the panel are not used: the code that stands for 0 is taken off the integers, which begin
-/// with it (see [`sum_starts`]), so that nothing is left to be done per group: at the AVX-512 level of an Emerald Rapids, FAST, HIGH, EXACT with
-/// m = 512, Q6_K 1.25, 1.14, 1.08 times as fast as with an addition of floats per sum, Q3_K 1.25, 1.15, 1.09 (with the prefetch of
-/// [`FAR_ACTIVATIONS`], which Q4_K gained 1.07, 1.05, 1.02 by in the same runs). On a Zen 5 that addition had been 1 to 9 % faster
-/// than mins times sums.
-/// Integer mins times integer sums, two groups in an instruction, gained Q4_K 1 % with m = 512, and lost 7 % with m = 24 and 17 % at
-/// the AVX2 level.
+/// With an `OFFSET` above 0, the mins of the panel are not used: the code that stands for 0 is taken off the integers, which
+/// begin with it (see [`sum_starts`]), so that nothing is left to be done per group: at the AVX-512 level of an Emerald Rapids,
+/// FAST, HIGH, EXACT with m = 512, Q6_K 1.25, 1.14, 1.08 times as fast as with an addition of floats per sum, Q3_K 1.25, 1.15,
+/// 1.09 (with the prefetch of [`FAR_ACTIVATIONS`], which Q4_K gained 1.07, 1.05, 1.02 by in the same runs). On a Zen 5 that
+/// addition had been 1 to 9 % faster than mins times sums. Integer mins times integer sums, two groups in an instruction,
+/// gained Q4_K 1 % with m = 512, and lost 7 % with m = 24 and 17 % at the AVX2 level.
 pub(crate) struct Sweep<const GROUP: usize, const CODE_MAX: usize, const P: usize, const OFFSET: u8>(
     pub(crate) SweepJob,
 );
@@ -299,8 +298,8 @@ impl<const GROUP: usize, const CODE_MAX: usize, const P: usize, const OFFSET: u8
     }
 }
 
-/// Asks for this strip's share of the next tile's activations: those of chunk `chunk` from row `row` on, or, after the last row, of
-/// the next chunk. A prefetch never faults, so it does not matter what lies behind the last one.
+/// Asks for this strip's share of the next tile's activations: those of chunk `chunk` from row `row` on, or, after the last
+/// row, of the next chunk. A prefetch never faults, so it does not matter what lies behind the last one.
 #[inline(always)]
 fn ask_for_rows<S: Simd, const P: usize>(s: S, job: &SweepJob, chunk: usize, strip: usize, row: usize) {
     let (chunk, row) = if row < job.m { (chunk, row) } else { (chunk + 1, 0) };
@@ -314,8 +313,8 @@ fn ask_for_rows<S: Simd, const P: usize>(s: S, job: &SweepJob, chunk: usize, str
     }
 }
 
-/// How many of `left` rows the next tile takes where it may take `most`: the last two share theirs evenly, as one of few rows takes
-/// nearly as long as one of many.
+/// How many of `left` rows the next tile takes where it may take `most`: the last two share theirs evenly, as one of few rows
+/// takes nearly as long as one of many.
 #[inline(always)]
 pub(super) fn tile_rows(left: usize, most: usize) -> usize {
     if left > most && left < 2 * most { left.div_ceil(2) } else { left.min(most) }
@@ -359,8 +358,8 @@ unsafe fn tiles<
 /// `(ints[0] * 256 + ints[1]) * 256 + ints[2]`, or what of it the `P` planes have, for sums of codes with digits.
 ///
 /// The last two planes are joined as integers, which takes any of the CPU's vector units, where conversions and products take
-/// some (EXACT Q4_K at the AVX-512 level of a Zen 5: 7 % faster). They fit: sums of 32 codes of at most 255 with digits are below 2^21.
-/// The float of two joined planes is the one that a product and a sum of theirs would be rounded to.
+/// some (EXACT Q4_K at the AVX-512 level of a Zen 5: 7 % faster). They fit: sums of 32 codes of at most 255 with digits are
+/// below 2^21. The float of two joined planes is the one that a product and a sum of theirs would be rounded to.
 #[inline(always)]
 fn joined<S: Simd, const P: usize>(s: S, ints: &[S::Ints; P]) -> S::Floats {
     if P == 1 {

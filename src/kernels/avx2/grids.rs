@@ -265,7 +265,8 @@ impl<D: Dots> Grids for Token<D> {
     }
 }
 
-/// Where `store_signed_indices` puts point `i`: its unpacking takes the first halves of two times 16 points, then the second ones.
+/// Where `store_signed_indices` puts point `i`: its unpacking takes the first halves of two times 16 points, then the second
+/// ones.
 #[inline(always)]
 const fn place_of(i: usize) -> usize {
     i % 32 / 8 * 16 + i / 32 * 8 + i % 8

@@ -3,8 +3,8 @@
 //!
 //! Against AVX2, one thread, 256 x 2048 weights from cache, shortest of some hundred runs on a Zen 5 (Q4_K, Q6_K, Q4_0, Q8_0,
 //! IQ4_XS): panels are 1.1 to 1.4 times as fast, with codes over 127 (Q8_0, IQ4_XS) 1.7 to 3.1 times. Decode with one row, from
-//! cache: with codes over 127 EXACT 1.5 to 1.6 times (docs/types.md); Q4_K EXACT 1.03, HIGH 1.02, FAST 0.91 times (benches/peers).
-//! Tried and lost: `madd` and an addition instead of `dpwssd`, 0.89 to 1.03 times.
+//! cache: with codes over 127 EXACT 1.5 to 1.6 times (docs/types.md); Q4_K EXACT 1.03, HIGH 1.02, FAST 0.91 times
+//! (benches/peers). Tried and lost: `madd` and an addition instead of `dpwssd`, 0.89 to 1.03 times.
 
 use super::avx2::{Avx2, Dots, Token, splats};
 use super::{Isa, Task};
