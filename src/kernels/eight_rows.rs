@@ -41,6 +41,9 @@ const ROWS: usize = 8;
 /// build; with 3 and 2 instead of 4 and 3, HIGH lost up to 16 % with four rows, EXACT with three.
 const TILE_ROWS: [usize; 3] = [6, 4, 3];
 
+/// The most activation rows of a sweep.
+const SWEEP_ROWS: usize = 16;
+
 /// With neighbours (see [`super::cpu::reads_neighbours`]): how far beyond the next rows weights are asked for ahead of their
 /// use, in the order of memory: the first bytes of the last of those rows should not come too late. Q4_K from memory at the
 /// AVX-512 level of a Zen 5, one thread, FAST, HIGH, EXACT: 28, 17, 17 GB/s without asking; 38, 39, 32 with the next rows, 39,
@@ -74,9 +77,11 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
                 let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
                 // The comparisons with the constant let the compiler drop tiles that no call reaches: from there on the panel
                 // is used.
+                let decoded = const { panel::most_decoded::<S, A, P>() };
                 let most = const { least(panel::most_decoded::<S, A, P>(), TILE_ROWS[P - 1]) };
                 let left = job.m - begin;
-                match if P > 1 || S::EVEN_TILES { panel::tile_rows(left, most) } else { least(left, most) } {
+                match least(left, most) {
+                    _ if left > most && decoded > most => sweep::<S, A, P>(s, job, row, apart, x, y, left),
                     6 if most >= 6 => tile::<S, A, P, 6>(s, job, row, apart, x, y),
                     5 if most >= 5 => tile::<S, A, P, 5>(s, job, row, apart, x, y),
                     4 if most >= 4 => tile::<S, A, P, 4>(s, job, row, apart, x, y),
@@ -89,10 +94,21 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
     }
 }
 
-/// Each `apart`th weight row from `row` on, at most eight, with `M` activation rows; returns `M`.
+/// The sums of eight weight rows and of some activation rows, whose number each of the slices has. As slices of arrays of that
+/// very length they are registers after inlining.
+struct Sums<'a, S: Simd, const P: usize> {
+    /// Of the chunks so far.
+    acc: &'a mut [S::Floats],
+    /// Of a chunk, where each group has a float scale of its own.
+    values: &'a mut [S::Floats],
+    /// Of a chunk, by digit planes, where groups have integer scales.
+    ints: &'a mut [[S::Ints; P]],
+}
+
+/// As [`rows`], with `M` activation rows whose sums stay in registers; returns `M`.
 ///
 /// # Safety
-/// `x` points to `M` packed rows, `y` to `M` rows of results `job.y_stride` apart; `row` is below `job.n`.
+/// As `rows`, with `M` for the number of activation rows.
 #[inline(always)]
 unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     s: S,
@@ -102,6 +118,50 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     x: *const u8,
     y: *mut f32,
 ) -> usize {
+    let (mut acc, mut values, mut ints) = ([s.splat(0.0); M], [s.splat(0.0); M], [[s.zero(); P]; M]);
+    let sums = Sums { acc: &mut acc, values: &mut values, ints: &mut ints };
+    // SAFETY: the caller's promise.
+    unsafe { rows::<S, A, P>(s, job, row, apart, x, y, sums) };
+    M
+}
+
+/// As [`rows`], with as many of `left` activation rows as the next sweep has; returns their number.
+///
+/// # Safety
+/// As `rows`, with `left` for the number of activation rows.
+#[inline(always)]
+unsafe fn sweep<S: Simd, A: Affine, const P: usize>(
+    s: S,
+    job: &Job,
+    row: usize,
+    apart: usize,
+    x: *const u8,
+    y: *mut f32,
+    left: usize,
+) -> usize {
+    const M: usize = SWEEP_ROWS;
+    let (mut acc, mut values, mut ints) = ([s.splat(0.0); M], [s.splat(0.0); M], [[s.zero(); P]; M]);
+    let m = panel::tile_rows(left, M);
+    let sums = Sums { acc: &mut acc[..m], values: &mut values[..m], ints: &mut ints[..m] };
+    // SAFETY: the caller's promise.
+    unsafe { rows::<S, A, P>(s, job, row, apart, x, y, sums) };
+    m
+}
+
+/// Each `apart`th weight row from `row` on, at most eight, with as many activation rows as `sums` has.
+///
+/// # Safety
+/// `x` points to that many packed rows, `y` to that many rows of results `job.y_stride` apart; `row` is below `job.n`.
+#[inline(always)]
+unsafe fn rows<S: Simd, A: Affine, const P: usize>(
+    s: S,
+    job: &Job,
+    row: usize,
+    apart: usize,
+    x: *const u8,
+    y: *mut f32,
+    mut sums: Sums<S, P>,
+) {
     const { assert!(A::EIGHT_ROWS.is_none() || A::TYPE.block_elements() == if A::INTEGER_SCALES { CHUNK } else { GROUP }) };
     let rows = [0, 1, 2, 3, 4, 5, 6, 7].map(|r| row + r * apart);
     // Where there is no such row the first one stands in for it.
@@ -111,7 +171,6 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     // Once for all tiles of activation rows.
     let asks_ahead = std::ptr::eq(x, job.x);
     let asks_each = asks_ahead && !job.neighbours;
-    let mut acc = [s.splat(0.0); M];
     let blocks = job.k / A::TYPE.block_elements();
     for chunk in 0..job.k.div_ceil(CHUNK) {
         if asks_ahead && job.neighbours {
@@ -126,18 +185,18 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
         }
         let begin = chunk * chunk_blocks::<A>();
         // SAFETY: below the number of blocks of a row; the caller's promise: `M` packed rows.
-        acc = unsafe {
+        unsafe {
             let first = first.map(|first| first.add(begin));
             let x = x.add(chunk * chunk_bytes(P));
             if A::INTEGER_SCALES {
-                step::<S, A, P, M>(s, first.map(|first| &*first), asks_each, x, job.x_stride, acc)
+                step::<S, A, P>(s, first.map(|first| &*first), asks_each, x, job.x_stride, &mut sums)
             } else {
-                groups::<S, A, P, M>(s, first, least(blocks - begin, CHUNK / GROUP), asks_each, x, job.x_stride, acc)
+                groups::<S, A, P>(s, first, least(blocks - begin, CHUNK / GROUP), asks_each, x, job.x_stride, &mut sums)
             }
         };
     }
-    for m in 0..M {
-        let sums = s.row_sums(acc[m]);
+    for m in 0..sums.acc.len() {
+        let sums = s.row_sums(sums.acc[m]);
         for r in 0..ROWS {
             if rows[r] < job.n {
                 // SAFETY: the caller's promise.
@@ -145,7 +204,6 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
             }
         }
     }
-    M
 }
 
 /// Adds the products of a chunk of eight weight rows and those of the `M` activation rows at `x`.
@@ -153,16 +211,16 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
 /// # Safety
 /// `x` points to `M` chunks, a header and `P` planes each, aligned to 64, that are `x_stride` bytes apart.
 #[inline(always)]
-unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
+unsafe fn step<S: Simd, A: Affine, const P: usize>(
     s: S,
     blocks: [&A; 8],
     asks_ahead: bool,
     x: *const u8,
     x_stride: usize,
-    mut acc: [S::Floats; M],
-) -> [S::Floats; M] {
+    sums: &mut Sums<S, P>,
+) {
+    let Sums { acc, ints, .. } = sums;
     let scaling = A::scaling_of_rows(blocks, s);
-    let mut ints = [[s.zero(); P]; M];
     let ask = |one: &A, other: &A| {
         if asks_ahead {
             ask_ahead(s, one);
@@ -172,15 +230,15 @@ unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
     // SAFETY: the caller's promise. Written out, as the compiler does not always unroll a loop.
     unsafe {
         ask(blocks[0], blocks[1]);
-        quarter::<S, A, P, M>(s, blocks, 0, &scaling, x, x_stride, &mut ints);
+        quarter::<S, A, P>(s, blocks, 0, &scaling, x, x_stride, ints);
         ask(blocks[2], blocks[3]);
-        quarter::<S, A, P, M>(s, blocks, 1, &scaling, x, x_stride, &mut ints);
+        quarter::<S, A, P>(s, blocks, 1, &scaling, x, x_stride, ints);
         ask(blocks[4], blocks[5]);
-        quarter::<S, A, P, M>(s, blocks, 2, &scaling, x, x_stride, &mut ints);
+        quarter::<S, A, P>(s, blocks, 2, &scaling, x, x_stride, ints);
         ask(blocks[6], blocks[7]);
-        quarter::<S, A, P, M>(s, blocks, 3, &scaling, x, x_stride, &mut ints);
+        quarter::<S, A, P>(s, blocks, 3, &scaling, x, x_stride, ints);
     }
-    for m in 0..M {
+    for m in 0..acc.len() {
         // SAFETY: the caller's promise.
         let header = unsafe { &*x.add(m * x_stride).cast::<Header>() };
         let mut value = s.to_floats(ints[m][0]);
@@ -195,7 +253,6 @@ unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
         let value = s.fnma(scaling.dmin, offset, s.mul(scaling.d, value));
         acc[m] = s.fma(value, s.splat(header.scale), acc[m]);
     }
-    acc
 }
 
 /// Asks for what lies ahead in the row of `block`, the first one of a chunk.
@@ -226,23 +283,24 @@ fn mins_times_sums<S: Simd, A: Affine, const N: usize>(s: S, scaling: &RowScalin
 /// # Safety
 /// As `step`.
 #[inline(always)]
-unsafe fn quarter<S: Simd, A: Affine, const P: usize, const M: usize>(
+unsafe fn quarter<S: Simd, A: Affine, const P: usize>(
     s: S,
     blocks: [&A; 8],
     quarter: usize,
     scaling: &RowScaling<S>,
     x: *const u8,
     x_stride: usize,
-    ints: &mut [[S::Ints; P]; M],
+    ints: &mut [[S::Ints; P]],
 ) {
     let [first, last] = A::codes_of_rows(blocks, s, quarter);
-    for m in 0..M {
+    for m in 0..ints.len() {
         // SAFETY: the caller's promise.
         let digits = unsafe { &*x.add(m * x_stride + size_of::<Header>()).cast::<Digits<P>>() };
         for p in 0..P {
             let (low, high) = digits[p][quarter].split_at(32);
-            ints[m][p] = half::<S, A>(s, ints[m][p], first, low, scaling, 2 * quarter);
-            ints[m][p] = half::<S, A>(s, ints[m][p], last, high, scaling, 2 * quarter + 1);
+            let sum = if quarter == 0 { s.zero() } else { ints[m][p] };
+            let sum = half::<S, A>(s, sum, first, low, scaling, 2 * quarter);
+            ints[m][p] = half::<S, A>(s, sum, last, high, scaling, 2 * quarter + 1);
         }
     }
 }
@@ -292,23 +350,24 @@ const GROUP: usize = 32;
 /// # Safety
 /// As `step`; `first` points to `count` blocks of each row, at most 8.
 #[inline(always)]
-unsafe fn groups<S: Simd, A: Affine, const P: usize, const M: usize>(
+unsafe fn groups<S: Simd, A: Affine, const P: usize>(
     s: S,
     first: [*const A; 8],
     count: usize,
     asks_ahead: bool,
     x: *const u8,
     x_stride: usize,
-    mut acc: [S::Floats; M],
-) -> [S::Floats; M] {
-    let mut value = [s.splat(0.0); M];
+    sums: &mut Sums<S, P>,
+) {
+    let Sums { acc, values, .. } = sums;
+    values.fill(s.splat(0.0));
     for g in 0..count {
         if asks_ahead {
             ask_ahead(s, first[g]);
         }
         // SAFETY: the caller's promise.
         let group = A::group_of_rows(unsafe { first.map(|first| &*first.add(g)) }, s);
-        for m in 0..M {
+        for m in 0..acc.len() {
             // SAFETY: the caller's promise; planes have 256 digits, and `g` is below 8.
             let (sum, digits) = unsafe {
                 let packed = x.add(m * x_stride);
@@ -332,16 +391,15 @@ unsafe fn groups<S: Simd, A: Affine, const P: usize, const M: usize>(
                     }
                 }
             };
-            value[m] = s.fma(dots, group.scale, value[m]);
-            value[m] = s.fnma(group.half_min, s.splat(sum), value[m]);
+            values[m] = s.fma(dots, group.scale, values[m]);
+            values[m] = s.fnma(group.half_min, s.splat(sum), values[m]);
         }
     }
-    for m in 0..M {
+    for m in 0..acc.len() {
         // SAFETY: the caller's promise.
         let header = unsafe { &*x.add(m * x_stride).cast::<Header>() };
-        acc[m] = s.fma(value[m], s.splat(header.scale), acc[m]);
+        acc[m] = s.fma(values[m], s.splat(header.scale), acc[m]);
     }
-    acc
 }
 
 /// The dots of a group and digit plane `p`.
