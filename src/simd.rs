@@ -114,11 +114,6 @@ pub trait Vectors: Copy {
 /// The part of the vocabulary for decode of eight weight rows at a time: a vector is eight parts, 8 bytes or two lanes each,
 /// and part `r` belongs to row `r`.
 pub trait EightRows: Vectors {
-    /// With one digit plane, whether the last two tiles of activation rows are about as large, or the last one takes what is
-    /// left. FAST Q4_K with seven rows on a Zen 5, where a tile has at most six: 222 G products/s against 198 at the AVX-512
-    /// level, 86 against 98 at the AVX2 level.
-    const EVEN_TILES: bool;
-
     /// The first 8 of 32 bytes of each row, the next 8, and so on.
     fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4];
     /// The first 8 of 16 bytes of each row, and the last 8.

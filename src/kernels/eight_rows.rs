@@ -14,7 +14,7 @@
 //! for each eight weight rows, for each tile of activation rows:
 //!     for each chunk of 256 columns:
 //!         integer scales, mins, d, dmin  <- blocks
-//!         for each 64 columns, for each activation row of the tile:
+//!         for each 64 columns, for each activation row of the tile:          codes are unpacked once
 //!             for each digit plane p:  ints[p] += scale * (codes . digits[p])           exact, i32
 //!         for each activation row of the tile:
 //!             value = (ints[0] * 256 + ints[1]) * 256 + ints[2]                         f32
@@ -37,12 +37,17 @@ use crate::simd::{CHUNK, Simd};
 /// Weight rows at a time.
 const ROWS: usize = 8;
 
-/// The most activation rows of a tile, by digit planes - 1. With six for all planes the library took over eight minutes to
-/// build; with 3 and 2 instead of 4 and 3, HIGH lost up to 16 % with four rows, EXACT with three.
+/// The most activation rows of a tile whose sums are registers, by digit planes - 1. With six for all planes the library took
+/// over eight minutes to build; with 3 and 2 instead of 4 and 3, HIGH lost up to 16 % with four rows, EXACT with three.
 const TILE_ROWS: [usize; 3] = [6, 4, 3];
 
-/// The most activation rows of a sweep.
-const SWEEP_ROWS: usize = 16;
+/// The most activation rows of a tile whose sums are in memory. It is for all that have more rows than a tile of registers:
+/// weights are unpacked once, and a row pays with a load and a store per 64 columns. Against tiles of registers one after the
+/// other, with 7 and 16 rows, one thread of an Emerald Rapids, from its last cache: AVX-512 FAST Q4_K 1.12, 1.05 times as fast,
+/// Q3_K 1.33, 1.25; EXACT 1.14, 1.20 and 1.28, 1.34; AVX2 FAST 1.07, 1.15 and 1.39, 1.39; EXACT 1.24, 1.28 and 1.33, 1.45.
+/// With 16 instead of 32, 18 to 32 rows lost 2 to 12 %. Tried and lost: codes unpacked into memory and sums in registers, FAST
+/// 5 to 30 %; 128 columns at a time, FAST 2 % faster, HIGH and EXACT 4 % slower.
+const MEMORY_TILE_ROWS: usize = 32;
 
 /// With neighbours (see [`super::cpu::reads_neighbours`]): how far beyond the next rows weights are asked for ahead of their
 /// use, in the order of memory: the first bytes of the last of those rows should not come too late. Q4_K from memory at the
@@ -75,13 +80,13 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
             // SAFETY: the caller's promise; `begin` and the tile's rows stay within `m`.
             begin += unsafe {
                 let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
-                // The comparisons with the constant let the compiler drop tiles that no call reaches: from there on the panel
-                // is used.
+                // The comparisons with constants let the compiler drop tiles that no call reaches: from there on the panel is
+                // used.
                 let decoded = const { panel::most_decoded::<S, A, P>() };
-                let most = const { least(panel::most_decoded::<S, A, P>(), TILE_ROWS[P - 1]) };
+                let most = least(decoded, TILE_ROWS[P - 1]);
                 let left = job.m - begin;
                 match least(left, most) {
-                    _ if left > most && decoded > most => sweep::<S, A, P>(s, job, row, apart, x, y, left),
+                    _ if decoded > most && left > most => tile_in_memory::<S, A, P>(s, job, row, apart, x, y, left),
                     6 if most >= 6 => tile::<S, A, P, 6>(s, job, row, apart, x, y),
                     5 if most >= 5 => tile::<S, A, P, 5>(s, job, row, apart, x, y),
                     4 if most >= 4 => tile::<S, A, P, 4>(s, job, row, apart, x, y),
@@ -94,8 +99,8 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
     }
 }
 
-/// The sums of eight weight rows and of some activation rows, whose number each of the slices has. As slices of arrays of that
-/// very length they are registers after inlining.
+/// The sums of eight weight rows and of as many activation rows as each slice has elements. Where that is the length of an
+/// array, inlining turns them into registers.
 struct Sums<'a, S: Simd, const P: usize> {
     /// Of the chunks so far.
     acc: &'a mut [S::Floats],
@@ -125,12 +130,12 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     M
 }
 
-/// As [`rows`], with as many of `left` activation rows as the next sweep has; returns their number.
+/// As [`rows`], with as many of `left` activation rows as the next tile has; returns their number.
 ///
 /// # Safety
 /// As `rows`, with `left` for the number of activation rows.
 #[inline(always)]
-unsafe fn sweep<S: Simd, A: Affine, const P: usize>(
+unsafe fn tile_in_memory<S: Simd, A: Affine, const P: usize>(
     s: S,
     job: &Job,
     row: usize,
@@ -139,7 +144,7 @@ unsafe fn sweep<S: Simd, A: Affine, const P: usize>(
     y: *mut f32,
     left: usize,
 ) -> usize {
-    const M: usize = SWEEP_ROWS;
+    const M: usize = MEMORY_TILE_ROWS;
     let (mut acc, mut values, mut ints) = ([s.splat(0.0); M], [s.splat(0.0); M], [[s.zero(); P]; M]);
     let m = panel::tile_rows(left, M);
     let sums = Sums { acc: &mut acc[..m], values: &mut values[..m], ints: &mut ints[..m] };
@@ -184,7 +189,7 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize>(
             }
         }
         let begin = chunk * chunk_blocks::<A>();
-        // SAFETY: below the number of blocks of a row; the caller's promise: `M` packed rows.
+        // SAFETY: below the number of blocks of a row; the caller's promise: as many packed rows as sums.
         unsafe {
             let first = first.map(|first| first.add(begin));
             let x = x.add(chunk * chunk_bytes(P));
@@ -206,10 +211,10 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize>(
     }
 }
 
-/// Adds the products of a chunk of eight weight rows and those of the `M` activation rows at `x`.
+/// Adds the products of a chunk of eight weight rows and those of the activation rows at `x`.
 ///
 /// # Safety
-/// `x` points to `M` chunks, a header and `P` planes each, aligned to 64, that are `x_stride` bytes apart.
+/// `x` points to as many chunks as `sums` has activation rows, a header and `P` planes each, aligned to 64, that are `x_stride` bytes apart.
 #[inline(always)]
 unsafe fn step<S: Simd, A: Affine, const P: usize>(
     s: S,
@@ -345,7 +350,7 @@ fn dot<S: Simd, A: Affine, const V: usize>(
 const GROUP: usize = 32;
 
 /// Adds the products of the first `count` groups of a chunk of eight weight rows, each with float scales of its own, and those
-/// of the `M` activation rows at `x`.
+/// of the activation rows at `x`.
 ///
 /// # Safety
 /// As `step`; `first` points to `count` blocks of each row, at most 8.

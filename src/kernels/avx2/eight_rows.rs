@@ -60,8 +60,6 @@ unsafe fn four_halves(bytes: __m256i) -> (__m256, __m256) {
 // SAFETY of every block below: the token proves that the CPU has AVX2, FMA and F16C; loads and stores go through
 // references to arrays of the right size.
 impl<D: Dots> EightRows for Token<D> {
-    const EVEN_TILES: bool = false;
-
     #[inline(always)]
     fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4] {
         let [a, b, c, d, e, f, g, h] = bytes.map(|bytes| bytes.as_ptr());

@@ -27,8 +27,6 @@ unsafe fn dpwssd(mut acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
 // SAFETY of every block below: the token proves that the CPU has the features; loads and stores go through references to
 // arrays of the right size.
 impl EightRows for Token {
-    const EVEN_TILES: bool = true;
-
     #[inline(always)]
     fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4] {
         let [a, b, c, d, e, f, g, h] = bytes.map(|bytes| bytes.as_ptr().cast::<__m256i>());

@@ -5,8 +5,6 @@ use crate::simd::{EightRows, LANES, Simd};
 use std::array::from_fn;
 
 impl EightRows for Token {
-    const EVEN_TILES: bool = true;
-
     #[inline(always)]
     fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4] {
         from_fn(|piece| from_fn(|i| bytes[i / 8][8 * piece + i % 8]))
