@@ -1,8 +1,9 @@
 //! From how many activation rows on the panel is faster than decode: finds again what `PanelFrom` has. For every type that stands
 //! for others, precision and level of this machine, one thread, k = 2048, weights from the last cache: how fast both ways are,
 //! and the number of rows from which on the panel should be used, with the most that any m loses by it. In turns, the fastest of
-//! all rounds each, as other work on the machine only ever slows one down. A little over a minute; not a criterion bench, since
-//! pairs are compared, and there are two thousand of them.
+//! all rounds each, as other work on the machine only ever slows one down. Some three minutes; not a criterion bench, since
+//! pairs are compared, and there are nearly three thousand of them. Decode has no tiles for more rows than `PanelFrom` says, and
+//! is slower from there on than it could be: write numbers above `MOST_ROWS` into the level's tables before measuring anew.
 //!
 //! ```text
 //! cargo bench --bench crossover [-- TYPE...]

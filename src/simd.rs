@@ -251,7 +251,7 @@ pub struct PanelFrom {
 /// See the module's text.
 pub trait Simd: Grids + EightRows {
     /// From how many activation rows on the panel is faster than decode, where rows that are read together are neighbours: AMD's
-    /// CPUs. Measured on a Zen 5 when panels took 10 to 20 % longer to unpack.
+    /// CPUs. Measured on a Zen 5, when panels took 10 to 20 % longer to unpack and decode had no tiles in memory.
     const PANEL_FROM: PanelFrom;
     /// The same where they lie apart: other CPUs. Measured on an Emerald Rapids.
     const PANEL_FROM_APART: PanelFrom;

@@ -10,7 +10,8 @@ fn next(state: &mut u64) -> u64 {
     *state
 }
 
-/// `bytes` of blocks of random bits with weights that are finite and not huge: not every type has a quantiser.
+/// `bytes` of blocks of random bits with weights that are neither huge nor tiny: not every type has a quantiser. Subnormal
+/// scales made products of MXFP4 up to four times as slow on an Intel.
 pub fn blocks(tensor_type: TensorType, bytes: usize) -> Vec<u8> {
     let mut state = 1;
     let mut data = vec![0; bytes];
@@ -19,7 +20,7 @@ pub fn blocks(tensor_type: TensorType, bytes: usize) -> Vec<u8> {
         loop {
             block.fill_with(|| next(&mut state) as u8);
             dequantize(tensor_type, block, &mut values).unwrap();
-            if values.iter().all(|value| value.abs() < 1e6) {
+            if values.iter().all(|value| value.abs() < 1e6) && values.iter().any(|value| value.abs() > 1e-6) {
                 break;
             }
         }

@@ -328,8 +328,8 @@ fn decode_is_the_same_at_every_level() {
     let mut compared = 0;
     for tensor_type in affine_types() {
         for k in lengths(tensor_type) {
-            let all_rows = activation_rows(&mut random, 17, k);
-            for (m, n) in (1..=9).map(|m| (m, 3)).chain([(1, 1), (2, 17), (11, 5), (17, 2)]) {
+            let all_rows = activation_rows(&mut random, 37, k);
+            for (m, n) in (1..=9).map(|m| (m, 3)).chain([(1, 1), (2, 17), (11, 5), (17, 2), (37, 9)]) {
                 let w = random_blocks(&mut random, tensor_type, n, k);
                 for flush_end in [false, true] {
                     let w = Guarded::of(&w, flush_end);

@@ -21,14 +21,14 @@ impl Dots for Maddubs {
         groups_of_16: [11, 8, 6],
     };
     const PANEL_FROM_APART: PanelFrom = PanelFrom {
-        floats: [6, 5, 3],
+        floats: [6, 4, 3],
         integers: [7, 5, 3],
-        fields: [20, 14, 6],
-        joined: [20, 18, 7],
-        joined_of_16: [7, 9, 5],
-        looked_up: [12, 5, 4],
-        float_scales: [14, 9, 7],
-        groups_of_16: [7, 7, 5],
+        fields: [49, 49, 49],
+        joined: [49, 49, 49],
+        joined_of_16: [48, 49, 49],
+        looked_up: [33, 33, 33],
+        float_scales: [32, 33, 24],
+        groups_of_16: [7, 7, 7],
     };
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
 

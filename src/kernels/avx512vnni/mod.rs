@@ -62,13 +62,13 @@ impl Simd for Token {
     };
     const PANEL_FROM_APART: PanelFrom = PanelFrom {
         floats: [7, 5, 4],
-        integers: [6, 4, 2],
-        fields: [14, 9, 7],
-        joined: [14, 8, 6],
-        joined_of_16: [7, 5, 4],
-        looked_up: [8, 4, 4],
-        float_scales: [14, 7, 6],
-        groups_of_16: [7, 5, 4],
+        integers: [6, 4, 3],
+        fields: [16, 10, 8],
+        joined: [14, 9, 7],
+        joined_of_16: [10, 6, 5],
+        looked_up: [12, 6, 4],
+        float_scales: [14, 9, 7],
+        groups_of_16: [6, 4, 4],
     };
     const ROWS: usize = 2;
     const TILE_STRIPS: usize = 2;

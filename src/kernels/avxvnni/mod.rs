@@ -42,14 +42,14 @@ impl Dots for Vnni {
         groups_of_16: [7, 5, 3],
     };
     const PANEL_FROM_APART: PanelFrom = PanelFrom {
-        floats: [4, 4, 3],
-        integers: [4, 3, 2],
-        fields: [12, 5, 4],
-        joined: [10, 5, 4],
-        joined_of_16: [7, 4, 4],
-        looked_up: [7, 4, 3],
-        float_scales: [8, 5, 4],
-        groups_of_16: [6, 4, 3],
+        floats: [6, 5, 3],
+        integers: [5, 4, 3],
+        fields: [16, 8, 5],
+        joined: [18, 9, 6],
+        joined_of_16: [12, 7, 4],
+        looked_up: [10, 5, 4],
+        float_scales: [12, 8, 5],
+        groups_of_16: [7, 4, 3],
     };
     // Enough sums to hide the latency of `dpbusd`, and all of them in registers. One plane with 6 rows: 10 to 15 % slower.
     const TILE_ROWS: [usize; 3] = [4, 3, 2];
