@@ -153,19 +153,21 @@ fn decode_peers(run: &Run, all: &mut Vec<Bar>) {
     }
 }
 
-/// Ours, m = 512, against a peak of the machine.
+/// Ours, m = 512, against a unit of the machine that does as many multiplications, in the same race.
 fn push_peak(run: &Run, all: &mut Vec<Bar>, level: &str, precision: &str, unit: &str, bound: f64) {
     for &threads in &run.threads {
         let ours = run.fastest("prefill", |record| is_ours(record, level, precision) && record.threads == threads);
-        if let (Some(ours), Some(peak)) = (ours, run.peak(unit, threads)) {
-            let least = (ours.m * ours.n * ours.k) as f64 / ours.times.minimum * 1e-12;
+        let peak = run
+            .fastest("prefill", |record| record.who == Who::Unit && record.kind == unit && record.threads == threads);
+        if let (Some(ours), Some(peak)) = (ours, peak) {
+            let (median, minimum) = faster(ours.times, peak.times);
             all.push(Bar {
                 job: "prefill / peak of the unit",
                 what: format!("q4_k m = 512, {level}, {precision}, {threads} threads; {unit}"),
                 at_least: true,
                 bound,
-                median: ours.tmacs() / peak,
-                minimum: least / peak,
+                median,
+                minimum,
             });
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::ours::{self, Contexts};
 use crate::records::Who;
-use crate::roofs::{Crew, Reader};
+use crate::roofs::{Crew, Reader, Unit, units};
 use crate::timing::Contestant;
 use crate::weights::Matrix;
 use crate::{candle, floats, ggml};
@@ -21,6 +21,7 @@ pub struct Field {
     pub candle: bool,
     pub floats: bool,
     pub read: bool,
+    pub units: bool,
 }
 
 /// A contestant with what its record will say.
@@ -87,6 +88,15 @@ impl<'a> Party<'a> {
                     error: None,
                     contestant,
                 });
+            }
+            if self.field.units {
+                let macs = (x.len() * self.matrix.n) as f64;
+                entries.extend(units().into_iter().map(|unit| {
+                    let calls = (macs / (unit.macs * threads as f64)).round().max(1.0) as usize;
+                    let kind = unit.name.to_string();
+                    let contestant = Box::new(Multiplying { unit, crew: Crew::new(threads), calls });
+                    Entry { who: Who::Unit, level: "", kind, threads, error: None, contestant }
+                }));
             }
         }
         entries.retain(is_right);
@@ -209,5 +219,20 @@ impl Contestant for Reading<'_> {
     fn call(&mut self) {
         let (reader, data, shares) = (self.reader, self.data, self.crew.len());
         self.crew.run(&|number| reader.read(data, number, shares));
+    }
+}
+
+/// Multiplies numbers that stay in registers.
+pub struct Multiplying {
+    pub unit: Unit,
+    pub crew: Crew,
+    /// Of the unit, per thread.
+    pub calls: usize,
+}
+
+impl Contestant for Multiplying {
+    fn call(&mut self) {
+        let (unit, calls) = (&self.unit, self.calls);
+        self.crew.run(&|_| (0..calls).for_each(|_| unit.run()));
     }
 }

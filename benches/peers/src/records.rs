@@ -13,6 +13,8 @@ pub enum Who {
     Floats,
     /// The read stream.
     Read,
+    /// One instruction, as many multiplications as the product has.
+    Unit,
 }
 
 impl Who {
@@ -23,6 +25,7 @@ impl Who {
             Who::Candle => "candle",
             Who::Floats => "f32 gemm",
             Who::Read => "read",
+            Who::Unit => "unit",
         }
     }
 

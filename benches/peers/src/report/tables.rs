@@ -120,7 +120,7 @@ fn cache_and_prefill(run: &Run, text: &mut String) {
         let _ = write!(
             text,
             "## {title}\n\nQ4_K, 5632 x 2048, m = {m}; every contestant of the race. NMSE is the normalised mean square \
-             error against f64.\n\n\
+             error against f64; a unit does as many multiplications as the product has.\n\n\
              | who | level | how | threads | ms | ms at best | GB/s | TMAC/s | NMSE |\n\
              |---|---|---|---:|---:|---:|---:|---:|---:|\n"
         );
@@ -128,13 +128,13 @@ fn cache_and_prefill(run: &Run, text: &mut String) {
             let Record { who, level, kind, threads, times, error, .. } = record;
             let _ = writeln!(
                 text,
-                "| {} | {level} | {kind} | {threads} | {:.3} | {:.3} | {:.1} | {:.3} | {:.0e} |",
+                "| {} | {level} | {kind} | {threads} | {:.3} | {:.3} | {:.1} | {:.3} | {} |",
                 who.name(),
                 times.median * 1e3,
                 times.minimum * 1e3,
                 record.gigabytes(),
                 record.tmacs(),
-                error.unwrap_or(f64::NAN),
+                error.map_or("–".to_string(), |error| format!("{error:.0e}")),
             );
         }
         text.push('\n');
