@@ -44,9 +44,10 @@ const TILE_ROWS: [usize; 3] = [6, 4, 3];
 /// The most activation rows of a tile whose sums are in memory. It is for all that have more rows than a tile of registers:
 /// weights are unpacked once, and a row pays with a load and a store per 64 columns. Against tiles of registers one after the
 /// other, with 7 and 16 rows, one thread of an Emerald Rapids, from its last cache: AVX-512 FAST Q4_K 1.12, 1.05 times as fast,
-/// Q3_K 1.33, 1.25; EXACT 1.14, 1.20 and 1.28, 1.34; AVX2 FAST 1.07, 1.15 and 1.39, 1.39; EXACT 1.24, 1.28 and 1.33, 1.45.
+/// Q3_K 1.18, 1.16; EXACT 1.16, 1.20 and 1.25, 1.31; AVX2 FAST 1.07, 1.15 and 1.39, 1.39; EXACT 1.24, 1.28 and 1.33, 1.45.
 /// With 16 instead of 32, 18 to 32 rows lost 2 to 12 %. Tried and lost: codes unpacked into memory and sums in registers, FAST
-/// 5 to 30 %; 128 columns at a time, FAST 2 % faster, HIGH and EXACT 4 % slower.
+/// 5 to 30 %; 128 columns at a time, FAST 2 % faster, HIGH and EXACT 4 % slower; two rows per turn of the loop, nothing up to 8
+/// rows, HIGH 5 % with more.
 const MEMORY_TILE_ROWS: usize = 32;
 
 /// With neighbours (see [`super::cpu::reads_neighbours`]): how far beyond the next rows weights are asked for ahead of their
@@ -72,29 +73,52 @@ const AHEAD_OF_ROW: usize = 512;
 /// The job's pointers are as its maker guarantees.
 #[inline(always)]
 pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
-    let apart = if job.neighbours { 1 } else { job.n.div_ceil(ROWS) };
+    // Comparisons with these constants let the compiler drop what no call reaches: from there on the panel is used.
+    let decoded = const { panel::most_decoded::<S, A, P>() };
+    let most = least(decoded, TILE_ROWS[P - 1]);
+    if decoded > most && job.m > most {
+        // SAFETY: the caller's promise.
+        return unsafe { run_in_memory::<S, A, P>(s, job) };
+    }
     for step in 0..job.n.div_ceil(ROWS) {
-        let row = if job.neighbours { step * ROWS } else { step };
         let mut begin = 0;
         while begin < job.m {
             // SAFETY: the caller's promise; `begin` and the tile's rows stay within `m`.
             begin += unsafe {
                 let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
-                // The comparisons with constants let the compiler drop tiles that no call reaches: from there on the panel is
-                // used.
-                let decoded = const { panel::most_decoded::<S, A, P>() };
-                let most = least(decoded, TILE_ROWS[P - 1]);
-                let left = job.m - begin;
-                match least(left, most) {
-                    _ if decoded > most && left > most => tile_in_memory::<S, A, P>(s, job, row, apart, x, y, left),
-                    6 if most >= 6 => tile::<S, A, P, 6>(s, job, row, apart, x, y),
-                    5 if most >= 5 => tile::<S, A, P, 5>(s, job, row, apart, x, y),
-                    4 if most >= 4 => tile::<S, A, P, 4>(s, job, row, apart, x, y),
-                    3 if most >= 3 => tile::<S, A, P, 3>(s, job, row, apart, x, y),
-                    2 if most >= 2 => tile::<S, A, P, 2>(s, job, row, apart, x, y),
-                    _ => tile::<S, A, P, 1>(s, job, row, apart, x, y),
+                match least(job.m - begin, most) {
+                    6 if most >= 6 => tile::<S, A, P, 6>(s, job, step, x, y),
+                    5 if most >= 5 => tile::<S, A, P, 5>(s, job, step, x, y),
+                    4 if most >= 4 => tile::<S, A, P, 4>(s, job, step, x, y),
+                    3 if most >= 3 => tile::<S, A, P, 3>(s, job, step, x, y),
+                    2 if most >= 2 => tile::<S, A, P, 2>(s, job, step, x, y),
+                    _ => tile::<S, A, P, 1>(s, job, step, x, y),
                 }
             };
+        }
+    }
+}
+
+/// The same with sums in memory.
+///
+/// # Safety
+/// As `run`.
+#[inline(always)]
+unsafe fn run_in_memory<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
+    const M: usize = MEMORY_TILE_ROWS;
+    // Once for all: filling them for each eight rows took 4 to 7 % of the time with few activation rows.
+    let (mut acc, mut values, mut ints) = ([s.splat(0.0); M], [s.splat(0.0); M], [[s.zero(); P]; M]);
+    for step in 0..job.n.div_ceil(ROWS) {
+        let mut begin = 0;
+        while begin < job.m {
+            let m = panel::tile_rows(job.m - begin, M);
+            let sums = Sums { acc: &mut acc[..m], values: &mut values[..m], ints: &mut ints[..m] };
+            // SAFETY: the caller's promise; `begin` and the tile's rows stay within `m`.
+            unsafe {
+                let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
+                rows::<S, A, P>(s, job, step, x, y, sums);
+            }
+            begin += m;
         }
     }
 }
@@ -118,56 +142,36 @@ struct Sums<'a, S: Simd, const P: usize> {
 unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     s: S,
     job: &Job,
-    row: usize,
-    apart: usize,
+    step: usize,
     x: *const u8,
     y: *mut f32,
 ) -> usize {
     let (mut acc, mut values, mut ints) = ([s.splat(0.0); M], [s.splat(0.0); M], [[s.zero(); P]; M]);
     let sums = Sums { acc: &mut acc, values: &mut values, ints: &mut ints };
     // SAFETY: the caller's promise.
-    unsafe { rows::<S, A, P>(s, job, row, apart, x, y, sums) };
+    unsafe { rows::<S, A, P>(s, job, step, x, y, sums) };
     M
 }
 
-/// As [`rows`], with as many of `left` activation rows as the next tile has; returns their number.
+/// The eight weight rows of a step, or fewer at the end, with as many activation rows as `sums` has.
 ///
 /// # Safety
-/// As `rows`, with `left` for the number of activation rows.
-#[inline(always)]
-unsafe fn tile_in_memory<S: Simd, A: Affine, const P: usize>(
-    s: S,
-    job: &Job,
-    row: usize,
-    apart: usize,
-    x: *const u8,
-    y: *mut f32,
-    left: usize,
-) -> usize {
-    const M: usize = MEMORY_TILE_ROWS;
-    let (mut acc, mut values, mut ints) = ([s.splat(0.0); M], [s.splat(0.0); M], [[s.zero(); P]; M]);
-    let m = panel::tile_rows(left, M);
-    let sums = Sums { acc: &mut acc[..m], values: &mut values[..m], ints: &mut ints[..m] };
-    // SAFETY: the caller's promise.
-    unsafe { rows::<S, A, P>(s, job, row, apart, x, y, sums) };
-    m
-}
-
-/// Each `apart`th weight row from `row` on, at most eight, with as many activation rows as `sums` has.
-///
-/// # Safety
-/// `x` points to that many packed rows, `y` to that many rows of results `job.y_stride` apart; `row` is below `job.n`.
+/// `x` points to that many packed rows, `y` to that many rows of results `job.y_stride` apart; `step` is below an
+/// eighth of `job.n`, rounded up.
 #[inline(always)]
 unsafe fn rows<S: Simd, A: Affine, const P: usize>(
     s: S,
     job: &Job,
-    row: usize,
-    apart: usize,
+    step: usize,
     x: *const u8,
     y: *mut f32,
     mut sums: Sums<S, P>,
 ) {
+    for sum in sums.acc.iter_mut() {
+        *sum = s.splat(0.0);
+    }
     const { assert!(A::EIGHT_ROWS.is_none() || A::TYPE.block_elements() == if A::INTEGER_SCALES { CHUNK } else { GROUP }) };
+    let (row, apart) = if job.neighbours { (step * ROWS, 1) } else { (step, job.n.div_ceil(ROWS)) };
     let rows = [0, 1, 2, 3, 4, 5, 6, 7].map(|r| row + r * apart);
     // Where there is no such row the first one stands in for it.
     // SAFETY: below `job.n`.
@@ -194,9 +198,17 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize>(
             let first = first.map(|first| first.add(begin));
             let x = x.add(chunk * chunk_bytes(P));
             if A::INTEGER_SCALES {
-                step::<S, A, P>(s, first.map(|first| &*first), asks_each, x, job.x_stride, &mut sums)
+                with_integer_scales::<S, A, P>(s, first.map(|first| &*first), asks_each, x, job.x_stride, &mut sums)
             } else {
-                groups::<S, A, P>(s, first, least(blocks - begin, CHUNK / GROUP), asks_each, x, job.x_stride, &mut sums)
+                with_float_scales::<S, A, P>(
+                    s,
+                    first,
+                    least(blocks - begin, CHUNK / GROUP),
+                    asks_each,
+                    x,
+                    job.x_stride,
+                    &mut sums,
+                )
             }
         };
     }
@@ -216,7 +228,7 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize>(
 /// # Safety
 /// `x` points to as many chunks as `sums` has activation rows, a header and `P` planes each, aligned to 64, that are `x_stride` bytes apart.
 #[inline(always)]
-unsafe fn step<S: Simd, A: Affine, const P: usize>(
+unsafe fn with_integer_scales<S: Simd, A: Affine, const P: usize>(
     s: S,
     blocks: [&A; 8],
     asks_ahead: bool,
@@ -286,7 +298,7 @@ fn mins_times_sums<S: Simd, A: Affine, const N: usize>(s: S, scaling: &RowScalin
 /// Adds the scaled products of 64 columns to `ints`. `quarter` is a constant after inlining.
 ///
 /// # Safety
-/// As `step`.
+/// As `with_integer_scales`.
 #[inline(always)]
 unsafe fn quarter<S: Simd, A: Affine, const P: usize>(
     s: S,
@@ -353,9 +365,9 @@ const GROUP: usize = 32;
 /// of the activation rows at `x`.
 ///
 /// # Safety
-/// As `step`; `first` points to `count` blocks of each row, at most 8.
+/// As `with_integer_scales`; `first` points to `count` blocks of each row, at most 8.
 #[inline(always)]
-unsafe fn groups<S: Simd, A: Affine, const P: usize>(
+unsafe fn with_float_scales<S: Simd, A: Affine, const P: usize>(
     s: S,
     first: [*const A; 8],
     count: usize,
@@ -365,7 +377,9 @@ unsafe fn groups<S: Simd, A: Affine, const P: usize>(
     sums: &mut Sums<S, P>,
 ) {
     let Sums { acc, values, .. } = sums;
-    values.fill(s.splat(0.0));
+    for value in values.iter_mut() {
+        *value = s.splat(0.0);
+    }
     for g in 0..count {
         if asks_ahead {
             ask_ahead(s, first[g]);
