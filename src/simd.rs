@@ -403,6 +403,8 @@ pub trait Simd: Grids + EightRows {
     fn prefetch_once(self, address: *const u8);
     /// The same for what is read some microseconds later: into a cache that holds it until then.
     fn prefetch_for_later(self, address: *const u8);
+    /// The address, of which the compiler cannot know what it was computed from: it stays in a register of its own.
+    fn opaque(self, address: *const u8) -> *const u8;
     /// Writes the codes of 16 rows, 64 columns each, as 16 vectors of 4 columns: `out[64 * c + 4 * r + b]` is row `r`,
     /// column `4c + b`.
     ///

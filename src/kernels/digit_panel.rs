@@ -341,9 +341,8 @@ unsafe fn fold<S: Digits, const MIN_GROUPS: usize, const P: usize>(
                     let sum = if MIN_GROUPS == 8 { header.sums32[g] } else { header.sums16[g] };
                     value = s.fnma(mins[g], s.splat(sum), value);
                 }
-                let sums = &mut *job.sums.add((row * STRIPS + strip) * LANES).cast::<[f32; LANES]>();
-                let sum = s.fma(value, s.splat(header.scale), s.load_floats(sums));
-                s.store_floats(sum, sums);
+                let sum = s.fma(value, s.splat(header.scale), job.before(s, block.chunk, row, strip));
+                job.after(s, block.chunk, row, strip, sum);
             }
         }
     }

@@ -26,14 +26,16 @@ use super::chunk::Chunks;
 use crate::blocks::{Affine, Unpacking};
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Strips of a narrow panel.
 pub(crate) const STRIPS: usize = 2;
 /// Strips of a wide panel: each activation that comes from a far cache meets twice as many weights. FAST Q4_K with m = 512 at
 /// the AVX-512 level of a Zen 5 gains 4 %, other precisions 2 %; with m = 24 it would lose 3 %.
 pub(crate) const WIDE_STRIPS: usize = 2 * STRIPS;
-/// Activation rows whose sums are kept at a time: those of a narrow panel are 16 KiB.
-pub(crate) const SUM_ROWS: usize = 128;
+/// Activation rows whose sums are kept at a time: those of a wide panel are 16 KiB, which leaves room for its chunk in L1 (with
+/// 128 rows, HIGH and FAST Q6_K with m = 512 lost 4 and 2 % at the AVX-512 level of an Emerald Rapids, EXACT 3 %).
+pub(crate) const SUM_ROWS: usize = 64;
 /// The most chunks that a panel holds at a time; sums go on over several panels.
 pub(crate) const PANEL_CHUNKS: usize = 64;
 
@@ -193,6 +195,28 @@ unsafe fn pack_strip<S: Simd, A: Affine>(s: S, blocks: [&[A]; LANES], record: *m
     }
 }
 
+/// Rows of sums: 16 floats for each strip, at any address.
+#[derive(Clone, Copy)]
+pub(crate) struct Sums {
+    /// The first row.
+    pub(crate) first: *mut f32,
+    /// Floats from one row to the next.
+    pub(crate) stride: usize,
+}
+
+impl Sums {
+    /// Whether each row begins with a cache line.
+    pub(crate) fn begin_with_lines(&self) -> bool {
+        self.first.addr().is_multiple_of(64) && self.stride.is_multiple_of(LANES)
+    }
+
+    /// Those of a row and strip.
+    #[inline(always)]
+    fn at(&self, row: usize, strip: usize) -> *mut [f32; LANES] {
+        self.first.wrapping_add(row * self.stride + strip * LANES).cast()
+    }
+}
+
 /// A panel times packed activations.
 #[derive(Clone, Copy)]
 pub(crate) struct SweepJob {
@@ -208,14 +232,62 @@ pub(crate) struct SweepJob {
     pub(crate) m: usize,
     /// The panel's strips: [`STRIPS`] or [`WIDE_STRIPS`].
     pub(crate) strips: usize,
-    /// Sums, `m` x 16 per strip, aligned to 64; added to.
+    /// What the sums begin with; `None`: with zeros.
+    pub(crate) begin: Option<Sums>,
+    /// Where they are kept from chunk to chunk: `m` x 16 per strip, one row after another.
     pub(crate) sums: *mut f32,
+    /// Where they are left, which may be any of these places. Rows of y, mostly: copied there after a sweep, they took 13 % of
+    /// FAST, 9 % of EXACT Q4_K with m = 512 at the AVX-512 level of an Emerald Rapids, of which a third was gained back.
+    /// Tried and lost: stores past the caches (-10 %), and several panels per pass over the activations, whose rows of y are
+    /// longer (EXACT and HIGH +2 %, FAST Q6_K -3 %).
+    pub(crate) end: Sums,
     /// Weights to be asked for meanwhile, as they are unpacked next. Not read, so any address will do.
     pub(crate) next: *const u8,
     /// How many bytes.
     pub(crate) next_bytes: usize,
     /// Whether activations are asked for a tile ahead of their use, see [`FAR_ACTIVATIONS`].
     pub(crate) asks_for_rows: bool,
+    /// Whether what `end` lies in is asked for a chunk ahead (FAST Q4_K with m = 128: +3 %; asked for with the intention to
+    /// write: the same).
+    pub(crate) asks_for_end: bool,
+}
+
+impl SweepJob {
+    /// The sums of a row and strip before chunk `chunk`.
+    ///
+    /// # Safety
+    /// The job holds that row, strip and chunk.
+    #[inline(always)]
+    pub(super) unsafe fn before<S: Simd>(&self, s: S, chunk: usize, row: usize, strip: usize) -> S::Floats {
+        let kept = Sums { first: self.sums, stride: self.strips * LANES };
+        match if chunk == 0 { self.begin } else { Some(kept) } {
+            None => s.splat(0.0),
+            // SAFETY: the maker of the job guarantees its sums, for the rows and strips that it holds.
+            Some(sums) => s.load_floats(unsafe { &*sums.at(row, strip) }),
+        }
+    }
+
+    /// Leaves the sums of a row and strip after chunk `chunk`.
+    ///
+    /// # Safety
+    /// As `before`.
+    #[inline(always)]
+    pub(super) unsafe fn after<S: Simd>(&self, s: S, chunk: usize, row: usize, strip: usize, values: S::Floats) {
+        let kept = Sums { first: self.sums, stride: self.strips * LANES };
+        let sums = if chunk + 1 == self.chunks { self.end } else { kept };
+        // SAFETY: as in `before`.
+        s.store_floats(values, unsafe { &mut *sums.at(row, strip) });
+    }
+
+    /// Asks for what lies where the sums of some rows and strips will be left after the last chunk.
+    #[inline(always)]
+    fn ask_for_end<S: Simd>(&self, s: S, rows: Range<usize>, strips: Range<usize>) {
+        for row in rows {
+            for strip in strips.clone() {
+                s.prefetch(self.end.at(row, strip).cast());
+            }
+        }
+    }
 }
 
 /// From how many bytes of packed activations on they are asked for a tile ahead, on CPUs that do not read neighbours (see
@@ -280,6 +352,9 @@ impl<const GROUP: usize, const CODE_MAX: usize, const P: usize, const OFFSET: u8
                     ahead.step(s);
                     if job.asks_for_rows {
                         ask_for_rows::<S, P>(s, &job, chunk, strip, row + left);
+                    }
+                    if job.asks_for_end && (chunk + 2 == job.chunks || job.chunks == 1) {
+                        job.ask_for_end(s, row..row + left, strip..strip + S::TILE_STRIPS);
                     }
                     // SAFETY: the maker of the task guarantees the panel, the packed rows and the sums; a tile's rows
                     // and strips stay within them, as the strips are a multiple of `TILE_STRIPS`.
@@ -415,7 +490,9 @@ unsafe fn tile<
         }
         let mut headers = [job.x.cast::<Header>(); M];
         for m in 0..M {
-            headers[m] = job.x.add((row + m) * job.x_stride + chunk * chunk_bytes(P)).cast();
+            // Else the compiler walks from row to row with additions, eight times per group (FAST Q4_K at the AVX-512 level of
+            // an Emerald Rapids: 2 % slower).
+            headers[m] = s.opaque(job.x.add((row + m) * job.x_stride + chunk * chunk_bytes(P))).cast();
         }
         let mut all_starts = [[[0; LANES]; P]; M];
         if OFFSET > 0 {
@@ -467,9 +544,8 @@ unsafe fn tile<
         for m in 0..M {
             let scale = s.splat((*headers[m]).scale);
             for v in 0..V {
-                let sums = &mut *job.sums.add(((row + m) * job.strips + strip + v) * LANES).cast::<[f32; LANES]>();
-                let sum = s.fma(values[v][m], scale, s.load_floats(sums));
-                s.store_floats(sum, sums);
+                let sum = s.fma(values[v][m], scale, job.before(s, chunk, row + m, strip + v));
+                job.after(s, chunk, row + m, strip + v, sum);
             }
         }
     }

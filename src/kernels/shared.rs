@@ -36,6 +36,14 @@ macro_rules! small_registers {
         }
 
         #[inline(always)]
+        #[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is done with the pointer")]
+        fn opaque(self, mut address: *const u8) -> *const u8 {
+            // SAFETY: no instruction.
+            unsafe { core::arch::asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags)) }
+            address
+        }
+
+        #[inline(always)]
         fn prefetch_for_later(self, address: *const u8) {
             // SAFETY: as above.
             unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }

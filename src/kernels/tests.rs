@@ -2,7 +2,7 @@
 //! itself is right is shown in tests/matmul.rs, against f64.
 
 use super::decode::Job;
-use super::panel::{PackJob, SweepJob};
+use super::panel::{PackJob, Sums, SweepJob};
 use super::{Isa, Kernels, Level, PanelKernels, Rows, Task, activations, panel};
 use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor, with_block};
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, Simd};
@@ -443,7 +443,7 @@ pub(super) fn panel_of(
     packed
 }
 
-/// The sums of a panel with packed activations, added to 0.5.
+/// The sums of a panel with packed activations: added to 0.5 where they lie, then from nothing to rows with gaps.
 pub(super) fn sums_of(
     kernels: &PanelKernels,
     planes: usize,
@@ -454,8 +454,11 @@ pub(super) fn sums_of(
     k: usize,
     flush_end: bool,
 ) -> Vec<u8> {
-    let sums = Guarded::of(&vec![0.5f32; m * strips * LANES], flush_end);
+    const CANARY: f32 = 1234.5;
+    let panel_rows = strips * LANES;
+    let sums = Guarded::of(&vec![0.5f32; m * panel_rows], flush_end);
     assert!(sums.data.addr().is_multiple_of(64));
+    let kept = Sums { first: sums.data.cast(), stride: panel_rows };
     let job = SweepJob {
         panel: panel.data,
         chunks: k.div_ceil(CHUNK),
@@ -463,13 +466,29 @@ pub(super) fn sums_of(
         x_stride: x.bytes / m,
         m,
         strips,
-        sums: sums.data.cast(),
+        begin: Some(kept),
+        sums: kept.first,
+        end: kept,
         // Beyond the guard page: what is asked for is not read.
         next: panel.data,
         next_bytes: 2 * panel.bytes + (1 << 14),
         asks_for_rows: flush_end,
+        asks_for_end: flush_end,
     };
     // SAFETY: an available level; buffers of the sizes that the job says.
     unsafe { (kernels.sweep[planes - 1])(job) };
-    sums.bytes().to_vec()
+    let mut results = sums.bytes().to_vec();
+    let stride = panel_rows + 1;
+    let y = Guarded::of(&vec![CANARY; (m - 1) * stride + panel_rows], flush_end);
+    // SAFETY: as above.
+    unsafe {
+        let end = Sums { first: y.data.cast(), stride };
+        (kernels.sweep[planes - 1])(SweepJob { begin: None, end, ..job });
+    }
+    for row in y.bytes().chunks(4 * stride) {
+        let (row, gap) = row.split_at(4 * panel_rows);
+        assert!(gap.is_empty() || *gap == CANARY.to_le_bytes(), "the gap between rows was written");
+        results.extend(row);
+    }
+    results
 }

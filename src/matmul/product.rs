@@ -106,6 +106,10 @@ const WIDE_FROM: usize = 64;
 /// The most bytes of a wide panel: it should stay in L2, with room for activations.
 const WIDE_BYTES: usize = 512 << 10;
 
+/// From how many weight rows on panels are laid out so that they begin with whole lines of y.
+const ALIGNED_FROM: usize = 2048;
+const LINE_BYTES: usize = 64;
+
 struct Product<'a> {
     context: &'a Context,
     operands: &'a Operands<'a>,
@@ -205,16 +209,33 @@ impl Product<'_> {
         // All memory is there before anything is written, so that a failure leaves y as it was.
         let buffer = self.context.panels.take(slot_bytes * self.threads())?;
         let slots = Slots { data: buffer.as_ptr(), bytes: slot_bytes };
-        let done = self.split(self.operands.rows.clone(), panel_rows, &|rows, slot| {
+        // The first panel may begin before the first row.
+        let missing = self.missing_rows(panel_rows);
+        let o = self.operands;
+        let done = self.split(0..missing + o.rows.len(), panel_rows, &|rows, slot| {
             let scratch = slots.of(slot);
             for begin in rows.clone().step_by(panel_rows) {
-                let rows = begin..(begin + panel_rows).min(rows.end);
+                let end = (begin + panel_rows).min(rows.end);
+                let rows = o.rows.start + begin.saturating_sub(missing)..o.rows.start + end - missing;
                 // SAFETY: the slot is large enough for a panel and the sums, and this thread's; the caller's promise.
                 unsafe { self.panel(panels, packed, rows, scratch, panel_bytes) };
             }
         });
         self.context.panels.put(buffer);
         done
+    }
+
+    /// How many rows the first panel should be short of, so that those after it begin with whole lines of y: `malloc` gives
+    /// large buffers that begin 16 bytes after one. Not if the one panel more costs more than that gains.
+    fn missing_rows(&self, panel_rows: usize) -> usize {
+        let o = self.operands;
+        let first = o.y.wrapping_add(o.rows.start).addr();
+        let after_line = first % LINE_BYTES / size_of::<f32>();
+        let aligns = o.y_stride.is_multiple_of(LINE_BYTES / size_of::<f32>()) && first.is_multiple_of(size_of::<f32>());
+        if after_line == 0 || !aligns || o.m < WIDE_FROM || o.rows.len() < ALIGNED_FROM {
+            return 0;
+        }
+        panel_rows - (LINE_BYTES / size_of::<f32>() - after_line)
     }
 
     /// The weight rows of at most one panel with all activation rows.
@@ -225,7 +246,7 @@ impl Product<'_> {
         const NARROW: usize = panel::STRIPS * LANES;
         const WIDE: usize = panel::WIDE_STRIPS * LANES;
         let o = self.operands;
-        // The last panel may be a narrow one.
+        // The first and the last panel may be narrow ones.
         let strips = if rows.len() <= NARROW { panel::STRIPS } else { panels.most_strips };
         let panel_rows = strips * LANES;
         let chunks = o.k.div_ceil(CHUNK);
@@ -250,12 +271,15 @@ impl Product<'_> {
                 });
                 for begin in (0..o.m).step_by(panel::SUM_ROWS) {
                     let m = (o.m - begin).min(panel::SUM_ROWS);
-                    let y = o.y.add(begin * o.y_stride + rows.start);
-                    for row in 0..m {
-                        let sums = std::slice::from_raw_parts_mut(sums.add(row * panel_rows), panel_rows);
-                        sums.fill(0.0);
-                        if first > 0 {
-                            y.add(row * o.y_stride).copy_to_nonoverlapping(sums.as_mut_ptr(), rows.len());
+                    let y = panel::Sums { first: o.y.add(begin * o.y_stride + rows.start), stride: o.y_stride };
+                    // The first and the last panel may have more rows than there are. Stores across lines of y would take
+                    // longer than copying (FAST Q4_K with m = 512 at the AVX-512 level of an Emerald Rapids: 2 %).
+                    let apart = rows.len() < panel_rows || !y.begin_with_lines();
+                    let end = if apart { panel::Sums { first: sums, stride: panel_rows } } else { y };
+                    if apart && first > 0 {
+                        for row in 0..m {
+                            let (y, sums) = (y.first.add(row * y.stride), sums.add(row * panel_rows));
+                            y.copy_to_nonoverlapping(sums, rows.len());
                         }
                     }
                     (panels.sweep)(panel::SweepJob {
@@ -265,19 +289,23 @@ impl Product<'_> {
                         x_stride: packed.row_bytes,
                         m,
                         strips,
+                        begin: if first > 0 { Some(end) } else { None },
                         sums,
+                        end,
                         next: next.as_ptr().wrapping_add(next.len() * begin / o.m),
                         next_bytes: next.len() * m / o.m,
                         asks_for_rows,
+                        asks_for_end: !cpu::reads_neighbours(),
                     });
-                    for row in 0..m {
-                        let sums = sums.add(row * panel_rows);
-                        let y = y.add(row * o.y_stride);
-                        // A length that the compiler knows, where it is that: copying took 3 % of a prompt.
-                        match rows.len() {
-                            NARROW => sums.copy_to_nonoverlapping(y, NARROW),
-                            WIDE => sums.copy_to_nonoverlapping(y, WIDE),
-                            n => sums.copy_to_nonoverlapping(y, n),
+                    if apart {
+                        for row in 0..m {
+                            let (y, sums) = (y.first.add(row * y.stride), sums.add(row * panel_rows));
+                            // A length that the compiler knows, where it is that: copying took 3 % of a prompt.
+                            match rows.len() {
+                                NARROW => sums.copy_to_nonoverlapping(y, NARROW),
+                                WIDE => sums.copy_to_nonoverlapping(y, WIDE),
+                                n => sums.copy_to_nonoverlapping(y, n),
+                            }
                         }
                     }
                 }

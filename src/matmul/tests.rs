@@ -192,3 +192,42 @@ fn products_touch_nothing_but_their_operands() {
     println!("{products} products of {} types between unmapped pages, with the scalar level's bits", types.len());
     assert_eq!(products, types.len() * 4 * 9 * 2 * 8 * 3 * Level::available().len());
 }
+
+#[test]
+fn it_does_not_matter_where_y_lies() {
+    let mut random = Random(54);
+    // As many rows as panels are laid out after y for; as many columns as one panel does not hold.
+    for (m, n, k) in [(65, 2055, 512), (5, 35, 64 * 256 + 256)] {
+        let tensor_type = TensorType::Q4_K;
+        let data = random_blocks(&mut random, tensor_type, n, k);
+        let w = Weights { tensor_type, n, k, data: &data };
+        let x: Vec<f32> = (0..m * k).map(|_| random.normal()).collect();
+        let terms = terms(tensor_type, &data, k);
+        for (level, precision) in Level::available().iter().flat_map(|level| Precision::ALL.map(|p| (level, p))) {
+            let mut first: Option<Vec<u32>> = None;
+            for threads in [1, 3] {
+                let options = ContextOptions { threads, precision, max_isa: Some(level.name()) };
+                let mut context = Context::new(&options).unwrap();
+                context.use_panels_from(1);
+                for (offset, gap) in [(0, n.next_multiple_of(16) - n), (4, n.next_multiple_of(16) - n), (15, 1)] {
+                    let y_stride = n + gap;
+                    let mut buffer = vec![CANARY; 16 + m * y_stride];
+                    let begin = (64 - buffer.as_ptr().addr() % 64) / 4 % 16;
+                    let y = &mut buffer[(begin + offset) % 16..][..(m - 1) * y_stride + n];
+                    context.matmul(&w, &x, 0, m, y, y_stride).unwrap();
+                    let rows: Vec<u32> = y.chunks(y_stride).flat_map(|row| &row[..n]).map(|y| y.to_bits()).collect();
+                    let what = format_args!("{level:?} {precision:?} {m} {n} {k} threads {threads} offset {offset}");
+                    assert!(rows == *first.get_or_insert_with(|| rows.clone()), "{what}");
+                    assert!(y.chunks(y_stride).all(|row| row[n..].iter().all(|y| *y == CANARY)), "{what}: a gap");
+                }
+            }
+            let bits = first.unwrap();
+            for i in (0..m * n).step_by(11) {
+                let (w, x) = (&terms[i % n * k..][..k], &x[i / n * k..][..k]);
+                let exact: f64 = w.iter().zip(x).map(|((w, _), x)| w * f64::from(*x)).sum();
+                let error = (f64::from(f32::from_bits(bits[i])) - exact).abs();
+                assert!(error <= bound(precision, w, x), "{level:?} {precision:?} {m} {n} {k}: {error:e}");
+            }
+        }
+    }
+}

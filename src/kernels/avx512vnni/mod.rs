@@ -316,7 +316,7 @@ impl Simd for Token {
             if 4 * code_max * 128 <= i16::MAX as usize {
                 // The sum of four products fits in 16 bits, so the multiplication by the scale and the addition are one more
                 // VNNI instruction: the low halves of the lanes are multiplied, the high halves meet the zero of `scales`.
-                return _mm512_dpwssd_epi32(acc, dots, scales);
+                return eight_rows::dpwssd(acc, dots, scales);
             }
             let scales = _mm512_srai_epi32::<16>(_mm512_slli_epi32::<16>(scales));
             _mm512_add_epi32(acc, _mm512_mullo_epi32(dots, scales))

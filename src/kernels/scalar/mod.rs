@@ -490,4 +490,9 @@ impl Simd for Token {
 
     #[inline(always)]
     fn prefetch_for_later(self, _address: *const u8) {}
+
+    #[inline(always)]
+    fn opaque(self, address: *const u8) -> *const u8 {
+        address
+    }
 }
