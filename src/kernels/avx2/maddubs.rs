@@ -27,7 +27,7 @@ impl Dots for Maddubs {
         joined: [49, 49, 49],
         joined_of_16: [48, 49, 49],
         looked_up: [33, 33, 33],
-        float_scales: [32, 33, 24],
+        float_scales: [28, 33, 16],
         groups_of_16: [7, 7, 7],
     };
     const TILE_ROWS: [usize; 3] = [4, 2, 1];

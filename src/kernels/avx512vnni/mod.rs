@@ -63,8 +63,8 @@ impl Simd for Token {
     const PANEL_FROM_APART: PanelFrom = PanelFrom {
         floats: [7, 5, 4],
         integers: [6, 4, 3],
-        fields: [16, 10, 8],
-        joined: [14, 9, 7],
+        fields: [17, 11, 9],
+        joined: [15, 9, 7],
         joined_of_16: [10, 6, 5],
         looked_up: [12, 6, 4],
         float_scales: [14, 9, 7],

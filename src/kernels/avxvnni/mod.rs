@@ -48,7 +48,7 @@ impl Dots for Vnni {
         joined: [18, 9, 6],
         joined_of_16: [12, 7, 4],
         looked_up: [10, 5, 4],
-        float_scales: [12, 8, 5],
+        float_scales: [12, 6, 4],
         groups_of_16: [7, 4, 3],
     };
     // Enough sums to hide the latency of `dpbusd`, and all of them in registers. One plane with 6 rows: 10 to 15 % slower.
