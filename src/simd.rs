@@ -131,8 +131,9 @@ pub trait EightRows: Vectors {
     /// The bytes `2 * two` and `2 * two + 1` of each row as floats. `SIGNED` ones come out times 2^24, so that a byte only has
     /// to get to the top of its lane. `two` is a constant after inlining.
     fn row_floats<const SIGNED: bool>(self, bytes: Self::Codes, two: usize) -> Self::Floats;
-    /// The byte `at` of each row as the scale of the row's lanes. `at` is a constant after inlining.
-    fn row_scales<const SIGNED: bool>(self, bytes: Self::Codes, at: usize) -> Self::Scales;
+    /// The byte `at` of each row as the scale of the row's lanes, for `dot_group` with the same `code_max`. Both are constants
+    /// after inlining.
+    fn row_scales<const SIGNED: bool>(self, bytes: Self::Codes, at: usize, code_max: usize) -> Self::Scales;
     /// `acc[i] += scale[i] * sum over v of sum(codes[v][4i..4i+4] * x[v][4i..4i+4])`, exactly, for `V` = 2 or 4: codes are
     /// unsigned and at most `code_max` (a constant after inlining), `x` signed, scales of `row_scales::<SIGNED>`.
     fn dot_group<const V: usize, const SIGNED: bool>(
@@ -250,11 +251,13 @@ pub struct PanelFrom {
 
 /// See the module's text.
 pub trait Simd: Grids + EightRows {
-    /// From how many activation rows on the panel is faster than decode, where rows that are read together are neighbours: AMD's
-    /// CPUs. Measured on a Zen 5, when panels took 10 to 20 % longer to unpack and decode had no tiles in memory.
+    /// From how many activation rows on the panel is faster than decode, on `Cpu::Other`. Measured on an Emerald Rapids.
     const PANEL_FROM: PanelFrom;
-    /// The same where they lie apart: other CPUs. Measured on an Emerald Rapids.
-    const PANEL_FROM_APART: PanelFrom;
+    /// The same on `Cpu::Zen`. Measured on a Zen 4.
+    const PANEL_FROM_ZEN: PanelFrom;
+    /// The same on `Cpu::Zen5`. Measured on a Zen 5, when panels took 10 to 20 % longer to unpack and decode had no tiles in
+    /// memory.
+    const PANEL_FROM_ZEN5: PanelFrom;
     /// Weight rows that decode works on at a time: 1 or 2.
     const ROWS: usize;
     /// Strips of 16 weight rows that a panel tile covers: 1 or 2.

@@ -33,6 +33,13 @@ pub(crate) fn tail<B: Block>(block: &B) -> &[u8; 16] {
     unsafe { &*std::ptr::from_ref(block).cast::<u8>().add(size_of::<B>() - 16).cast() }
 }
 
+/// Signed bytes as they lie in memory.
+#[inline(always)]
+pub(crate) fn unsigned(bytes: &[i8; 16]) -> &[u8; 16] {
+    // SAFETY: i8 and u8 have the same size and alignment, and any bits are valid.
+    unsafe { &*std::ptr::from_ref(bytes).cast() }
+}
+
 /// A group of 32 columns of eight rows: `w = scale * code - 2 * half_min`.
 #[derive(Clone, Copy)]
 pub(crate) struct RowGroup<S: Simd> {

@@ -73,7 +73,7 @@ pub use tq1_0::Tq1_0;
 pub use tq2_0::Tq2_0;
 
 pub(crate) use convert::quantized_bytes;
-pub(crate) use eight_rows::{RowGroup, RowScaling, Unpacking, head, tail};
+pub(crate) use eight_rows::{RowGroup, RowScaling, Unpacking, head, tail, unsigned};
 pub(crate) use grids::even_signs;
 
 use crate::error::{Result, error};

@@ -15,7 +15,7 @@ use super::bits::{pack, unpack};
 use super::check::finite;
 use super::signed::Signed;
 use super::super_block::SignedScales;
-use super::{Affine, Block, Quantizer, Scaling, TensorType};
+use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, Unpacking, unsigned};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -90,5 +90,38 @@ impl Affine for Q6K {
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
         Scaling::integer_offset(s, 32.0, s.f16(chunk[0].d), s.groups(chunk[0].scales))
+    }
+
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::Joined);
+
+    #[inline(always)]
+    fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {
+        let half = quarter / 2;
+        let first = s.rows(blocks.map(|block| &block.low[half].as_chunks().0[0]));
+        let last = s.rows(blocks.map(|block| &block.low[half].as_chunks().0[1]));
+        let high = s.rows(blocks.map(|block| &block.high[half]));
+        let masked = |bytes, mask| s.and(bytes, s.splat_codes(mask));
+        let mut codes = [first, last];
+        for i in 0..4 {
+            if quarter % 2 == 0 {
+                codes[0][i] = s.or(masked(first[i], 15), s.shift_left(masked(high[i], 3), 4));
+                codes[1][i] = s.or(masked(last[i], 15), s.shift_left(masked(high[i], 12), 2));
+            } else {
+                codes[0][i] = s.or(s.shift_right(first[i], 4, 4, 15), masked(high[i], 0x30));
+                codes[1][i] = s.or(s.shift_right(last[i], 4, 4, 15), s.shift_right(high[i], 2, 2, 0x30));
+            }
+        }
+        codes
+    }
+
+    #[inline(always)]
+    fn scaling_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowScaling<S> {
+        let scales = s.short_rows(blocks.map(|block| unsigned(&block.scales)));
+        // With two scales that are not wanted, as in `Q4_0`.
+        let pair = |block: &Self| {
+            let [.., a, b] = *unsigned(&block.scales);
+            u32::from_le_bytes([a, b, block.d[0], block.d[1]])
+        };
+        RowScaling::offset(s, 32, s.f16_pairs_twice(blocks.map(pair)).1, scales)
     }
 }

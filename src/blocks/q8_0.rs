@@ -11,7 +11,7 @@
 use super::check::finite;
 use super::fit::{group, half, inverse};
 use super::signed::Signed;
-use super::{Affine, Block, Quantizer, Scaling, TensorType, halves};
+use super::{Affine, Block, Quantizer, RowGroup, Scaling, TensorType, Unpacking, halves};
 use crate::simd::{Lookups, Simd};
 use half::f16;
 
@@ -68,5 +68,19 @@ impl Affine for Q8_0 {
     #[inline(always)]
     fn scaling<S: Simd>(chunk: &[Self], s: S) -> Scaling<S> {
         Scaling::offset(s, 128.0, halves(s, chunk, |block| block.d))
+    }
+
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::FloatScales);
+
+    #[inline(always)]
+    fn group_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowGroup<S> {
+        // With two codes that are not wanted, as in `Q4_0`.
+        let pair = |block: &Self| u32::from_le_bytes([block.d[0], block.d[1], block.codes[0], block.codes[1]]);
+        let scale = s.f16_pairs_twice(blocks.map(pair)).0;
+        let mut codes = s.rows(blocks.map(|block| &block.codes));
+        for v in 0..4 {
+            codes[v] = s.xor(codes[v], s.splat_codes(128));
+        }
+        RowGroup { codes, scale, half_min: s.mul(s.splat(64.0), scale) }
     }
 }

@@ -20,6 +20,7 @@
 use super::Task;
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
+use super::cpu::Cpu;
 use super::{eight_rows, panel};
 use crate::blocks::{Affine, Scaling, chunk_blocks};
 use crate::simd::{CHUNK, COLUMNS, Lookups, QUARTERS, Simd, Vectors};
@@ -46,8 +47,8 @@ pub(crate) struct Job {
     pub(crate) y: *mut f32,
     /// Elements from one activation row's results to the next one's.
     pub(crate) y_stride: usize,
-    /// How weights are read: see [`super::cpu::reads_neighbours`]. Changes no result.
-    pub(crate) neighbours: bool,
+    /// What decides how weights are read. Changes no result.
+    pub(crate) cpu: Cpu,
 }
 
 /// The decode algorithm for blocks `A` and `P` digit planes.
@@ -178,7 +179,7 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize, const R: usiz
                 chunk,
                 &mut lookups[0],
                 &mut next,
-                job.neighbours,
+                job.cpu,
                 long,
                 x,
                 job.x_stride,
@@ -192,7 +193,7 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize, const R: usiz
                     chunk,
                     &mut lookups[R - 1],
                     &mut None,
-                    job.neighbours,
+                    job.cpu,
                     long,
                     x,
                     job.x_stride,
@@ -232,7 +233,7 @@ unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
     chunk: usize,
     lookups: &mut [Lookups; LOOK_AHEAD + 1],
     next: &mut Option<Unpacked<S>>,
-    neighbours: bool,
+    cpu: Cpu,
     long: bool,
     x: *const u8,
     x_stride: usize,
@@ -240,16 +241,13 @@ unsafe fn step<S: Simd, A: Affine, const P: usize, const M: usize>(
 ) -> [S::Floats; M] {
     // SAFETY: asked for chunks below the number of chunks only.
     let get = |chunk: usize| unsafe { row.get(chunk) };
-    let lines = (chunk_blocks::<A>() * size_of::<A>()).div_ceil(64);
-    if !neighbours {
-        let ahead = get(chunk).as_ptr().cast::<u8>().wrapping_add(AHEAD_OF_ROW);
-        for line in 0..lines {
-            s.prefetch(ahead.wrapping_add(64 * line));
-        }
-    } else if asks_ahead::<S, A, P>() || long {
-        let ahead = get(chunk).as_ptr().cast::<u8>().wrapping_add(AHEAD);
-        for line in 0..lines {
-            s.prefetch_once(ahead.wrapping_add(64 * line));
+    if cpu.always_asks() || asks_ahead::<S, A, P>() || long {
+        let block = get(chunk).as_ptr().cast::<u8>();
+        for line in 0..(chunk_blocks::<A>() * size_of::<A>()).div_ceil(64) {
+            match cpu.reads_neighbours() {
+                false => s.prefetch(block.wrapping_add(AHEAD_OF_ROW + 64 * line)),
+                true => s.prefetch_once(block.wrapping_add(AHEAD + 64 * line)),
+            }
         }
     }
     let later = chunk + LOOK_AHEAD;

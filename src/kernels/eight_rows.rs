@@ -8,7 +8,9 @@
 //! Tried and lost at the AVX-512 level: 16 rows that share what is loaded of the activations, 7 to 20 %; chunks added to the
 //! sums one chunk later, nothing; halves of a vector loaded under a mask instead of inserted, 4 to 7 %. Taken apart instruction
 //! by instruction, FAST Q4_K is bound by the number of vector instructions, 3.1 per cycle, whichever they are.
-//! Q6_K gained 1 to 10 % from cache and lost 30 % from memory, so it stays with `decode`.
+//! Q6_K and Q8_0 came last, once rows lay apart where memory wants that: against two rows at a time at the AVX-512 level of a
+//! Zen 4, FAST, HIGH, EXACT, Q6_K 1.28, 1.22, 1.17 times as fast from memory and 1.09, 1.10, 1.09 from cache, Q8_0 0.98, 0.97,
+//! 1.25 and 1.15, 0.96, 1.17.
 //!
 //! ```text
 //! for each eight weight rows, for each tile of activation rows:
@@ -50,12 +52,15 @@ const TILE_ROWS: [usize; 3] = [6, 4, 3];
 /// rows, HIGH 5 % with more.
 const MEMORY_TILE_ROWS: usize = 32;
 
-/// With neighbours (see [`super::cpu::reads_neighbours`]): how far beyond the next rows weights are asked for ahead of their
-/// use, in the order of memory: the first bytes of the last of those rows should not come too late. Q4_K from memory at the
+/// With neighbours (see [`Cpu::reads_neighbours`](super::cpu::Cpu)): how far beyond the next rows weights are asked for ahead of
+/// their use, in the order of memory: the first bytes of the last of those rows should not come too late. Q4_K from memory at the
 /// AVX-512 level of a Zen 5, one thread, FAST, HIGH, EXACT: 28, 17, 17 GB/s without asking; 38, 39, 32 with the next rows, 39,
 /// 40, 36 so; 37, 35, 35 with the rows after the next. Tried and lost there: each row on its own, a fixed number of chunks
 /// ahead, whether neighbours (34, 32, 28) or an eighth of all rows apart (35, 39, 36).
 const AHEAD: usize = 2304;
+
+/// How much of the first cache (48 KiB) what was asked for so may take; longer rows lie apart there as well.
+const MOST_AHEAD: usize = 24 << 10;
 
 /// How far beyond that one line per chunk is asked for with one digit plane, so that its page is known when the rest of it is:
 /// FAST Q4_K as above, 553 MB in pages of 4 KiB, 30 -> 34 GB/s; from a mapped file 36 -> 38. HIGH and EXACT lost 5 and 2 %.
@@ -64,8 +69,41 @@ const PAGE: usize = 4096;
 /// With rows apart: how far ahead of its use each row is asked for. Q4_K from memory at the AVX-512 level of an Emerald Rapids,
 /// one thread, FAST, HIGH, EXACT: 12.3, 12.3, 11.9 GB/s without asking; 256 B ahead 13.8, 13.3, 13.0; 384 B 14.6, 14.3, 13.9;
 /// 512 B 14.9, 14.6, 14.4; up to 2 KiB within 2 % of that. All rows at the begin of a chunk instead of two before each quarter:
-/// 14.3, 14.4, 14.3, and 9 % less FAST from the third cache.
-const AHEAD_OF_ROW: usize = 512;
+/// 14.3, 14.4, 14.3, and 9 % less FAST from the third cache. A Zen 4 wants no more: Q8_0 FAST, EXACT 26.3, 21.5 with 384 B, 24.9,
+/// 22.0 with 448, 24.3, 21.1 with 512, 20.4, 17.1 with 576, 12.4, 10.3 with 768; Q4_K the same but less so.
+const AHEAD_OF_ROW: usize = 448;
+
+/// What of a cache its sets tell apart: addresses so far from each other, or a multiple of it, share a set.
+const CACHE_SPAN: usize = 4096;
+
+/// How far from a multiple of half a [`CACHE_SPAN`] the distance of rows apart should be: else all eight, or four each, want the
+/// same sets of the first cache at the same time, and what was asked for is gone before its use. From memory at the AVX-512 level
+/// of a Zen 4, one thread, GB/s, with rows a multiple of the span apart and 512 B more: Q4_K FAST 18.7 and 23.9, EXACT 16.0 and
+/// 19.2; Q8_0 16.9 and 23.0, 13.9 and 20.8.
+const SPREAD: usize = 256;
+
+/// How many steps of eight rows the next band has, of which `left` rows are left. In a band, row `r` of a step lies `r * steps`
+/// rows behind the first one. A band may leave rows for the next one, so that its rows lie as [`SPREAD`] wants it.
+fn steps_of_band(left: usize, row_bytes: usize) -> usize {
+    /// Bands shorter than this are not worth it, and shrink by no more.
+    const FEW: usize = 16;
+    let steps = left.div_ceil(ROWS);
+    let spreads = |steps: &usize| {
+        let distance = steps * row_bytes % (CACHE_SPAN / 2);
+        (SPREAD..=CACHE_SPAN / 2 - SPREAD).contains(&distance)
+    };
+    if steps <= FEW { steps } else { (steps - FEW + 1..=steps).rev().find(spreads).unwrap_or(steps) }
+}
+
+/// The part of the job that begins with weight row `begin`, the distance of the rows that are taken together, and steps.
+#[inline(always)]
+fn band(job: &Job, begin: usize) -> (Job, usize, usize) {
+    let left = job.n - begin;
+    let neighbours = job.cpu.reads_neighbours() && ROWS * job.row_bytes + AHEAD <= MOST_AHEAD;
+    let steps = if neighbours { left.div_ceil(ROWS) } else { steps_of_band(left, job.row_bytes) };
+    let (w, y) = (job.w.wrapping_add(begin * job.row_bytes), job.y.wrapping_add(begin));
+    (Job { w, y, n: least(left, steps * ROWS), ..*job }, if neighbours { 1 } else { steps }, steps)
+}
 
 /// The whole job.
 ///
@@ -80,22 +118,27 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
         // SAFETY: the caller's promise.
         return unsafe { run_in_memory::<S, A, P>(s, job) };
     }
-    for step in 0..job.n.div_ceil(ROWS) {
-        let mut begin = 0;
-        while begin < job.m {
-            // SAFETY: the caller's promise; `begin` and the tile's rows stay within `m`.
-            begin += unsafe {
-                let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
-                match least(job.m - begin, most) {
-                    6 if most >= 6 => tile::<S, A, P, 6>(s, job, step, x, y),
-                    5 if most >= 5 => tile::<S, A, P, 5>(s, job, step, x, y),
-                    4 if most >= 4 => tile::<S, A, P, 4>(s, job, step, x, y),
-                    3 if most >= 3 => tile::<S, A, P, 3>(s, job, step, x, y),
-                    2 if most >= 2 => tile::<S, A, P, 2>(s, job, step, x, y),
-                    _ => tile::<S, A, P, 1>(s, job, step, x, y),
-                }
-            };
+    let mut done = 0;
+    while done < job.n {
+        let (job, apart, steps) = band(job, done);
+        for step in 0..steps {
+            let mut begin = 0;
+            while begin < job.m {
+                // SAFETY: the caller's promise; `begin` and the tile's rows stay within `m`.
+                begin += unsafe {
+                    let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
+                    match least(job.m - begin, most) {
+                        6 if most >= 6 => tile::<S, A, P, 6>(s, &job, apart, step, x, y),
+                        5 if most >= 5 => tile::<S, A, P, 5>(s, &job, apart, step, x, y),
+                        4 if most >= 4 => tile::<S, A, P, 4>(s, &job, apart, step, x, y),
+                        3 if most >= 3 => tile::<S, A, P, 3>(s, &job, apart, step, x, y),
+                        2 if most >= 2 => tile::<S, A, P, 2>(s, &job, apart, step, x, y),
+                        _ => tile::<S, A, P, 1>(s, &job, apart, step, x, y),
+                    }
+                };
+            }
         }
+        done += job.n;
     }
 }
 
@@ -108,18 +151,23 @@ unsafe fn run_in_memory<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
     const M: usize = MEMORY_TILE_ROWS;
     // Once for all: filling them for each eight rows took 4 to 7 % of the time with few activation rows.
     let (mut acc, mut values, mut ints) = ([s.splat(0.0); M], [s.splat(0.0); M], [[s.zero(); P]; M]);
-    for step in 0..job.n.div_ceil(ROWS) {
-        let mut begin = 0;
-        while begin < job.m {
-            let m = panel::tile_rows(job.m - begin, M);
-            let sums = Sums { acc: &mut acc[..m], values: &mut values[..m], ints: &mut ints[..m] };
-            // SAFETY: the caller's promise; `begin` and the tile's rows stay within `m`.
-            unsafe {
-                let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
-                rows::<S, A, P>(s, job, step, x, y, sums);
+    let mut done = 0;
+    while done < job.n {
+        let (job, apart, steps) = band(job, done);
+        for step in 0..steps {
+            let mut begin = 0;
+            while begin < job.m {
+                let m = panel::tile_rows(job.m - begin, M);
+                let sums = Sums { acc: &mut acc[..m], values: &mut values[..m], ints: &mut ints[..m] };
+                // SAFETY: the caller's promise; `begin` and the tile's rows stay within `m`.
+                unsafe {
+                    let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
+                    rows::<S, A, P>(s, &job, apart, step, x, y, sums);
+                }
+                begin += m;
             }
-            begin += m;
         }
+        done += job.n;
     }
 }
 
@@ -142,6 +190,7 @@ struct Sums<'a, S: Simd, const P: usize> {
 unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     s: S,
     job: &Job,
+    apart: usize,
     step: usize,
     x: *const u8,
     y: *mut f32,
@@ -149,11 +198,11 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     let (mut acc, mut values, mut ints) = ([s.splat(0.0); M], [s.splat(0.0); M], [[s.zero(); P]; M]);
     let sums = Sums { acc: &mut acc, values: &mut values, ints: &mut ints };
     // SAFETY: the caller's promise.
-    unsafe { rows::<S, A, P>(s, job, step, x, y, sums) };
+    unsafe { rows::<S, A, P>(s, job, apart, step, x, y, sums) };
     M
 }
 
-/// The eight weight rows of a step, or fewer at the end, with as many activation rows as `sums` has.
+/// The eight weight rows of a step, `apart` from each other, or fewer at the end, with as many activation rows as `sums` has.
 ///
 /// # Safety
 /// `x` points to that many packed rows, `y` to that many rows of results `job.y_stride` apart; `step` is below an
@@ -162,6 +211,7 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
 unsafe fn rows<S: Simd, A: Affine, const P: usize>(
     s: S,
     job: &Job,
+    apart: usize,
     step: usize,
     x: *const u8,
     y: *mut f32,
@@ -171,7 +221,8 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize>(
         *sum = s.splat(0.0);
     }
     const { assert!(A::EIGHT_ROWS.is_none() || A::TYPE.block_elements() == if A::INTEGER_SCALES { CHUNK } else { GROUP }) };
-    let (row, apart) = if job.neighbours { (step * ROWS, 1) } else { (step, job.n.div_ceil(ROWS)) };
+    let neighbours = apart == 1 && job.cpu.reads_neighbours();
+    let row = if apart == 1 { step * ROWS } else { step };
     let rows = [0, 1, 2, 3, 4, 5, 6, 7].map(|r| row + r * apart);
     // Where there is no such row the first one stands in for it.
     // SAFETY: below `job.n`.
@@ -179,10 +230,10 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize>(
     let ahead = job.w.wrapping_add(row * job.row_bytes + ROWS * job.row_bytes + AHEAD);
     // Once for all tiles of activation rows.
     let asks_ahead = std::ptr::eq(x, job.x);
-    let asks_each = asks_ahead && !job.neighbours;
+    let asks_each = asks_ahead && !neighbours;
     let blocks = job.k / A::TYPE.block_elements();
     for chunk in 0..job.k.div_ceil(CHUNK) {
-        if asks_ahead && job.neighbours {
+        if asks_ahead && neighbours {
             let bytes = ROWS * chunk_blocks::<A>() * size_of::<A>();
             let next = ahead.wrapping_add(chunk * bytes);
             if P == 1 {
@@ -353,8 +404,8 @@ fn dot<S: Simd, A: Affine, const V: usize>(
     at: usize,
 ) -> S::Ints {
     match A::OFFSET {
-        Some(_) => s.dot_group::<V, true>(sum, codes, x, s.row_scales::<true>(scales, at), A::CODE_MAX),
-        None => s.dot_group::<V, false>(sum, codes, x, s.row_scales::<false>(scales, at), A::CODE_MAX),
+        Some(_) => s.dot_group::<V, true>(sum, codes, x, s.row_scales::<true>(scales, at, A::CODE_MAX), A::CODE_MAX),
+        None => s.dot_group::<V, false>(sum, codes, x, s.row_scales::<false>(scales, at, A::CODE_MAX), A::CODE_MAX),
     }
 }
 

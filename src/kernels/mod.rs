@@ -43,6 +43,7 @@ pub use level::Level;
 use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor, with_block};
 use crate::simd::Simd;
 use activations::PackActivations;
+use cpu::Cpu;
 use decode::Decode;
 use float::FloatProduct;
 use panel::{PackPanel, Sweep};
@@ -184,7 +185,7 @@ impl Kernels {
                 pack: pack_panel::<I, A>,
                 sweep: sweeps::<I>(panel::format_of::<A>()),
                 record_bytes: panel::strip_chunk_bytes(A::GROUP),
-                from: panel::from_rows::<I::Simd, A>(cpu::reads_neighbours()),
+                from: panel::from_rows::<I::Simd, A>(Cpu::of_this_machine()),
             },
             digit_panel: None,
         }

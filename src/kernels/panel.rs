@@ -23,6 +23,7 @@
 use super::Task;
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
+use super::cpu::Cpu;
 use crate::blocks::{Affine, Unpacking};
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
 use std::marker::PhantomData;
@@ -67,10 +68,13 @@ pub(crate) const fn format_of<A: Affine>() -> Format {
     Format { group: A::GROUP, code_max: A::CODE_MAX, offset: A::OFFSET }
 }
 
-/// From how many activation rows on the panel is the faster way for blocks `A`, by digit planes - 1. `neighbours`: see
-/// [`super::cpu::reads_neighbours`].
-pub(super) const fn from_rows<S: Simd, A: Affine>(neighbours: bool) -> [usize; 3] {
-    let from = if neighbours { &S::PANEL_FROM } else { &S::PANEL_FROM_APART };
+/// From how many activation rows on the panel is the faster way for blocks `A`, by digit planes - 1.
+pub(super) const fn from_rows<S: Simd, A: Affine>(cpu: Cpu) -> [usize; 3] {
+    let from = match cpu {
+        Cpu::Other => &S::PANEL_FROM,
+        Cpu::Zen => &S::PANEL_FROM_ZEN,
+        Cpu::Zen5 => &S::PANEL_FROM_ZEN5,
+    };
     match A::EIGHT_ROWS {
         Some(Unpacking::Fields) => from.fields,
         Some(Unpacking::Joined) if A::GROUP == 16 => from.joined_of_16,
@@ -89,8 +93,12 @@ pub(super) const fn most_decoded<S: Simd, A: Affine, const P: usize>() -> usize 
     if cfg!(few_kernels) {
         return 1;
     }
-    let (neighbours, apart) = (from_rows::<S, A>(true)[P - 1], from_rows::<S, A>(false)[P - 1]);
-    (if neighbours > apart { neighbours } else { apart }) - 1
+    let zens = most(from_rows::<S, A>(Cpu::Zen)[P - 1], from_rows::<S, A>(Cpu::Zen5)[P - 1]);
+    most(zens, from_rows::<S, A>(Cpu::Other)[P - 1]) - 1
+}
+
+const fn most(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
 }
 
 /// Weight rows to be unpacked.
@@ -247,8 +255,8 @@ pub(crate) struct SweepJob {
     pub(crate) next_bytes: usize,
     /// Whether activations are asked for a tile ahead of their use, see [`FAR_ACTIVATIONS`].
     pub(crate) asks_for_rows: bool,
-    /// Whether what `end` lies in is asked for a chunk ahead (FAST Q4_K with m = 128: +3 %; asked for with the intention to
-    /// write: the same).
+    /// Whether what `end` lies in is asked for a chunk ahead (FAST Q4_K with m = 128: +3 %, on a Zen 4 +4 %; asked for with the
+    /// intention to write: the same).
     pub(crate) asks_for_end: bool,
 }
 
@@ -290,10 +298,9 @@ impl SweepJob {
     }
 }
 
-/// From how many bytes of packed activations on they are asked for a tile ahead, on CPUs that do not read neighbours (see
-/// [`super::cpu::reads_neighbours`]): more than the second cache holds. m = 512 and k = 2048 at the AVX-512 level of an Emerald
+/// From how many bytes of packed activations on they are asked for a tile ahead, on CPUs that gain by it: more than the second cache holds. m = 512 and k = 2048 at the AVX-512 level of an Emerald
 /// Rapids, FAST, HIGH, EXACT: Q4_K gains 6, 12, 10 %, Q6_K 1, 7, 6 %; where activations fit (m = 128) it would lose up to 1 %,
-/// with m = 24 up to 4 %. A Zen 5 lost 8 to 15 %, with hints for either cache.
+/// with m = 24 up to 4 %. A Zen 5 lost 8 to 15 %, with hints for either cache; a Zen 4 lost 4 % of FAST, and EXACT gained 3 %.
 pub(crate) const FAR_ACTIVATIONS: usize = 1 << 20;
 
 /// Asks for the next weights, evenly over the tiles of a sweep: unpacking waits for memory otherwise (Q4_K from memory at the

@@ -1,6 +1,7 @@
 //! Every level against the scalar one, bit for bit, on buffers with an unmapped page on each side. That the scalar level
 //! itself is right is shown in tests/matmul.rs, against f64.
 
+use super::cpu::Cpu;
 use super::decode::Job;
 use super::panel::{PackJob, Sums, SweepJob};
 use super::{Isa, Kernels, Level, PanelKernels, Rows, Task, activations, panel};
@@ -297,11 +298,11 @@ fn run_job(kernel: unsafe fn(Job), w: &Guarded, x: &Guarded, shape: [usize; 3], 
     let [m, n, k] = shape;
     let mut results = Vec::new();
     // The way of reading changes no bit either.
-    for (flush_end, neighbours) in [(false, false), (false, true), (true, false), (true, true)] {
+    for (flush_end, cpu) in [false, true].into_iter().flat_map(|flush_end| Cpu::ALL.map(|cpu| (flush_end, cpu))) {
         let y_stride = n + 1;
         let y = Guarded::of(&vec![CANARY; (m - 1) * y_stride + n], flush_end);
         let (row_bytes, first) = (w.bytes / n, y.data.cast());
-        let job = Job { w: w.data, row_bytes, n, k, x: x.data, x_stride, m, y: first, y_stride, neighbours };
+        let job = Job { w: w.data, row_bytes, n, k, x: x.data, x_stride, m, y: first, y_stride, cpu };
         // SAFETY: an available level; buffers of the sizes that the job says.
         unsafe { kernel(job) };
         let y: Vec<u32> = y.bytes().as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect();

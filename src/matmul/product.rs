@@ -9,8 +9,9 @@ use super::operands::Operands;
 use super::pool::SHARED_FROM;
 use crate::blocks;
 use crate::error::{Error, Result};
+use crate::kernels::cpu::Cpu;
 use crate::kernels::float_state::FloatState;
-use crate::kernels::{Kernels, Level, PanelKernels, activations, cpu, decode, panel};
+use crate::kernels::{Kernels, Level, PanelKernels, activations, decode, panel};
 use crate::simd::{CHUNK, LANES};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -142,7 +143,7 @@ impl Product<'_> {
             // In bounds: `Operands::check` has seen every row of y in its buffer.
             y: o.y.wrapping_add(rows.start),
             y_stride: o.y_stride,
-            neighbours: cpu::reads_neighbours(),
+            cpu: Cpu::of_this_machine(),
         }
     }
 
@@ -252,7 +253,8 @@ impl Product<'_> {
         let chunks = o.k.div_ceil(CHUNK);
         let chunk_bytes = activations::chunk_bytes(panels.planes);
         let weight_chunk_bytes = CHUNK / o.tensor_type.block_elements() * o.tensor_type.block_bytes();
-        let asks_for_rows = o.m * packed.row_bytes >= panel::FAR_ACTIVATIONS && !cpu::reads_neighbours();
+        let cpu = Cpu::of_this_machine();
+        let asks_for_rows = o.m * packed.row_bytes >= panel::FAR_ACTIVATIONS && cpu.asks_for_activations();
         // SAFETY: all pointers stay inside of the checked operands, the packed activations and the buffer.
         unsafe {
             let sums = scratch.add(panel_bytes).cast::<f32>();
@@ -295,7 +297,7 @@ impl Product<'_> {
                         next: next.as_ptr().wrapping_add(next.len() * begin / o.m),
                         next_bytes: next.len() * m / o.m,
                         asks_for_rows,
-                        asks_for_end: !cpu::reads_neighbours(),
+                        asks_for_end: cpu.asks_for_results(),
                     });
                     if apart {
                         for row in 0..m {

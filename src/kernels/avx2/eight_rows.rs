@@ -126,7 +126,7 @@ impl<D: Dots> EightRows for Token<D> {
     }
 
     #[inline(always)]
-    fn row_scales<const SIGNED: bool>(self, bytes: Self::Codes, at: usize) -> Self::Scales {
+    fn row_scales<const SIGNED: bool>(self, bytes: Self::Codes, at: usize, _code_max: usize) -> Self::Scales {
         // In both halves of a lane, as pairs of products are multiplied by it.
         let b = at as i8;
         if !SIGNED {

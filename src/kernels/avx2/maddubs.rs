@@ -11,16 +11,6 @@ pub(crate) struct Maddubs(pub(super) ());
 // SAFETY of the blocks: the value proves that the CPU has AVX2.
 impl Dots for Maddubs {
     const PANEL_FROM: PanelFrom = PanelFrom {
-        floats: [7, 7, 3],
-        integers: [7, 5, 3],
-        fields: [16, 7, 4],
-        joined: [16, 7, 4],
-        joined_of_16: [16, 7, 4],
-        looked_up: [13, 4, 3],
-        float_scales: [13, 8, 5],
-        groups_of_16: [11, 8, 6],
-    };
-    const PANEL_FROM_APART: PanelFrom = PanelFrom {
         floats: [6, 4, 3],
         integers: [7, 5, 3],
         fields: [49, 49, 49],
@@ -29,6 +19,26 @@ impl Dots for Maddubs {
         looked_up: [33, 33, 33],
         float_scales: [28, 33, 16],
         groups_of_16: [7, 7, 7],
+    };
+    const PANEL_FROM_ZEN: PanelFrom = PanelFrom {
+        floats: [6, 4, 3],
+        integers: [7, 5, 3],
+        fields: [49, 49, 49],
+        joined: [49, 49, 49],
+        joined_of_16: [48, 49, 49],
+        looked_up: [33, 33, 33],
+        float_scales: [28, 33, 16],
+        groups_of_16: [7, 7, 7],
+    };
+    const PANEL_FROM_ZEN5: PanelFrom = PanelFrom {
+        floats: [7, 7, 3],
+        integers: [7, 5, 3],
+        fields: [16, 7, 4],
+        joined: [16, 7, 4],
+        joined_of_16: [16, 7, 4],
+        looked_up: [13, 4, 3],
+        float_scales: [13, 8, 5],
+        groups_of_16: [11, 8, 6],
     };
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
 

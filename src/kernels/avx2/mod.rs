@@ -37,8 +37,10 @@ impl Isa for Avx2 {
 pub(crate) trait Dots: Copy {
     /// See `Simd::PANEL_FROM`.
     const PANEL_FROM: PanelFrom;
-    /// See `Simd::PANEL_FROM_APART`.
-    const PANEL_FROM_APART: PanelFrom;
+    /// See `Simd::PANEL_FROM_ZEN`.
+    const PANEL_FROM_ZEN: PanelFrom;
+    /// See `Simd::PANEL_FROM_ZEN5`.
+    const PANEL_FROM_ZEN5: PanelFrom;
     /// See `Simd::TILE_ROWS`.
     const TILE_ROWS: [usize; 3];
 
@@ -112,7 +114,8 @@ impl<D: Dots> Vectors for Token<D> {
 // references to arrays of the right size unless a comment says otherwise.
 impl<D: Dots> Simd for Token<D> {
     const PANEL_FROM: PanelFrom = D::PANEL_FROM;
-    const PANEL_FROM_APART: PanelFrom = D::PANEL_FROM_APART;
+    const PANEL_FROM_ZEN: PanelFrom = D::PANEL_FROM_ZEN;
+    const PANEL_FROM_ZEN5: PanelFrom = D::PANEL_FROM_ZEN5;
     const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = D::TILE_ROWS;

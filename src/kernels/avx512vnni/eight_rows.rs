@@ -24,6 +24,11 @@ pub(super) unsafe fn dpwssd(mut acc: __m512i, a: __m512i, b: __m512i) -> __m512i
     acc
 }
 
+/// Of how many vectors of codes the dots fit in 16 bits.
+const fn narrow(code_max: usize) -> usize {
+    i16::MAX as usize / (4 * code_max * 128)
+}
+
 // SAFETY of every block below: the token proves that the CPU has the features; loads and stores go through references to
 // arrays of the right size.
 impl EightRows for Token {
@@ -105,13 +110,19 @@ impl EightRows for Token {
     }
 
     #[inline(always)]
-    fn row_scales<const SIGNED: bool>(self, bytes: Self::Codes, at: usize) -> Self::Scales {
+    fn row_scales<const SIGNED: bool>(self, bytes: Self::Codes, at: usize, code_max: usize) -> Self::Scales {
         let b = at as i8;
         if !SIGNED {
             return self.pick(bytes, [b, -1, -1, -1, b, -1, -1, -1]);
         }
         // SAFETY: the token.
-        unsafe { _mm512_srai_epi32::<24>(self.pick(bytes, [-1, -1, -1, b, -1, -1, -1, b])) }
+        unsafe {
+            match narrow(code_max) {
+                0 => _mm512_srai_epi32::<24>(self.pick(bytes, [-1, -1, -1, b, -1, -1, -1, b])),
+                // In the low halves of the lanes; the high ones are 0.
+                _ => _mm512_srai_epi16::<8>(self.pick(bytes, [-1, b, -1, -1, -1, b, -1, -1])),
+            }
+        }
     }
 
     #[inline(always)]
@@ -123,18 +134,24 @@ impl EightRows for Token {
         scales: Self::Scales,
         code_max: usize,
     ) -> Self::Ints {
-        // SAFETY: the token.
-        unsafe {
-            let mut dots = _mm512_setzero_si512();
-            for v in 0..V {
-                dots = _mm512_dpbusd_epi32(dots, codes[v], x[v]);
+        let most = if narrow(code_max) == 0 { V } else { narrow(code_max) };
+        let (mut acc, mut begin) = (acc, 0);
+        while begin < V {
+            // SAFETY: the token.
+            unsafe {
+                let mut dots = _mm512_setzero_si512();
+                for v in begin..V.min(begin + most) {
+                    dots = _mm512_dpbusd_epi32(dots, codes[v], x[v]);
+                }
+                acc = match narrow(code_max) {
+                    0 => _mm512_add_epi32(acc, _mm512_mullo_epi32(dots, scales)),
+                    // One instruction instead of two (EXACT Q3_K on a Zen 4: 12 % faster). The high halves meet zeros.
+                    _ => dpwssd(acc, dots, scales),
+                };
             }
-            if !SIGNED && V * 4 * code_max * 128 <= i16::MAX as usize {
-                // Dots and scales fit in 16 bits, and the high halves of the scales are 0.
-                return dpwssd(acc, dots, scales);
-            }
-            _mm512_add_epi32(acc, _mm512_mullo_epi32(dots, scales))
+            begin += most;
         }
+        acc
     }
 
     #[inline(always)]

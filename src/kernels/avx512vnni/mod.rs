@@ -52,15 +52,15 @@ impl Vectors for Token {
 impl Simd for Token {
     const PANEL_FROM: PanelFrom = PanelFrom {
         floats: [7, 5, 4],
-        integers: [7, 5, 2],
-        fields: [25, 17, 10],
-        joined: [17, 8, 7],
-        joined_of_16: [17, 8, 7],
-        looked_up: [8, 4, 3],
-        float_scales: [13, 9, 7],
-        groups_of_16: [11, 7, 6],
+        integers: [6, 4, 3],
+        fields: [17, 11, 9],
+        joined: [15, 9, 7],
+        joined_of_16: [10, 6, 5],
+        looked_up: [12, 6, 4],
+        float_scales: [14, 9, 7],
+        groups_of_16: [6, 4, 4],
     };
-    const PANEL_FROM_APART: PanelFrom = PanelFrom {
+    const PANEL_FROM_ZEN: PanelFrom = PanelFrom {
         floats: [7, 5, 4],
         integers: [6, 4, 3],
         fields: [17, 11, 9],
@@ -69,6 +69,16 @@ impl Simd for Token {
         looked_up: [12, 6, 4],
         float_scales: [14, 9, 7],
         groups_of_16: [6, 4, 4],
+    };
+    const PANEL_FROM_ZEN5: PanelFrom = PanelFrom {
+        floats: [7, 5, 4],
+        integers: [7, 5, 2],
+        fields: [25, 17, 10],
+        joined: [17, 8, 7],
+        joined_of_16: [17, 8, 7],
+        looked_up: [8, 4, 3],
+        float_scales: [13, 9, 7],
+        groups_of_16: [11, 7, 6],
     };
     const ROWS: usize = 2;
     const TILE_STRIPS: usize = 2;

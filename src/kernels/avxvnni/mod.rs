@@ -32,16 +32,6 @@ pub(crate) struct Vnni(());
 // SAFETY of the blocks: the value proves that the CPU has AVX2 and AVX-VNNI.
 impl Dots for Vnni {
     const PANEL_FROM: PanelFrom = PanelFrom {
-        floats: [4, 5, 3],
-        integers: [4, 3, 2],
-        fields: [7, 4, 3],
-        joined: [7, 4, 3],
-        joined_of_16: [7, 4, 3],
-        looked_up: [7, 4, 3],
-        float_scales: [7, 4, 3],
-        groups_of_16: [7, 5, 3],
-    };
-    const PANEL_FROM_APART: PanelFrom = PanelFrom {
         floats: [6, 5, 3],
         integers: [5, 4, 3],
         fields: [16, 8, 5],
@@ -50,6 +40,26 @@ impl Dots for Vnni {
         looked_up: [10, 5, 4],
         float_scales: [12, 6, 4],
         groups_of_16: [7, 4, 3],
+    };
+    const PANEL_FROM_ZEN: PanelFrom = PanelFrom {
+        floats: [6, 5, 3],
+        integers: [5, 4, 3],
+        fields: [16, 8, 5],
+        joined: [18, 9, 6],
+        joined_of_16: [12, 7, 4],
+        looked_up: [10, 5, 4],
+        float_scales: [12, 6, 4],
+        groups_of_16: [7, 4, 3],
+    };
+    const PANEL_FROM_ZEN5: PanelFrom = PanelFrom {
+        floats: [4, 5, 3],
+        integers: [4, 3, 2],
+        fields: [7, 4, 3],
+        joined: [7, 4, 3],
+        joined_of_16: [7, 4, 3],
+        looked_up: [7, 4, 3],
+        float_scales: [7, 4, 3],
+        groups_of_16: [7, 5, 3],
     };
     // Enough sums to hide the latency of `dpbusd`, and all of them in registers. One plane with 6 rows: 10 to 15 % slower.
     const TILE_ROWS: [usize; 3] = [4, 3, 2];

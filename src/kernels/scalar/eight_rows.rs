@@ -50,7 +50,7 @@ impl EightRows for Token {
     }
 
     #[inline(always)]
-    fn row_scales<const SIGNED: bool>(self, bytes: Self::Codes, at: usize) -> Self::Scales {
+    fn row_scales<const SIGNED: bool>(self, bytes: Self::Codes, at: usize, _code_max: usize) -> Self::Scales {
         from_fn(|lane| {
             let byte = bytes[lane / 2 * 8 + at];
             if SIGNED { i32::from(byte as i8) } else { i32::from(byte) }

@@ -176,7 +176,8 @@ impl Simd for Token {
         float_scales: [2; 3],
         groups_of_16: [2; 3],
     };
-    const PANEL_FROM_APART: PanelFrom = Self::PANEL_FROM;
+    const PANEL_FROM_ZEN: PanelFrom = Self::PANEL_FROM;
+    const PANEL_FROM_ZEN5: PanelFrom = Self::PANEL_FROM;
     const ROWS: usize = 1;
     const TILE_STRIPS: usize = 1;
     const TILE_ROWS: [usize; 3] = [1, 1, 1];
