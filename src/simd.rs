@@ -241,6 +241,8 @@ pub struct PanelFrom {
     pub joined: [usize; 3],
     /// The same in groups of 16.
     pub joined_of_16: [usize; 3],
+    /// Such types with codes of six bits.
+    pub six_bits: [usize; 3],
     /// Such types with codes from a table.
     pub looked_up: [usize; 3],
     /// Such types with a float scale per group.

@@ -11,6 +11,8 @@ pub(crate) enum Unpacking {
     Fields,
     /// Each is joined from two fields.
     Joined,
+    /// The same with six bits, whose dots fill 16 bits with four columns already.
+    SixBits,
     /// Each is looked up in a table.
     LookedUp,
     /// In groups of 32, each with a float scale.

@@ -92,7 +92,7 @@ impl Affine for Q6K {
         Scaling::integer_offset(s, 32.0, s.f16(chunk[0].d), s.groups(chunk[0].scales))
     }
 
-    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::Joined);
+    const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::SixBits);
 
     #[inline(always)]
     fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {
@@ -103,7 +103,7 @@ impl Affine for Q6K {
         let masked = |bytes, mask| s.and(bytes, s.splat_codes(mask));
         let mut codes = [first, last];
         for i in 0..4 {
-            if quarter % 2 == 0 {
+            if quarter.is_multiple_of(2) {
                 codes[0][i] = s.or(masked(first[i], 15), s.shift_left(masked(high[i], 3), 4));
                 codes[1][i] = s.or(masked(last[i], 15), s.shift_left(masked(high[i], 12), 2));
             } else {

@@ -78,8 +78,8 @@ impl Affine for Q8_0 {
         let pair = |block: &Self| u32::from_le_bytes([block.d[0], block.d[1], block.codes[0], block.codes[1]]);
         let scale = s.f16_pairs_twice(blocks.map(pair)).0;
         let mut codes = s.rows(blocks.map(|block| &block.codes));
-        for v in 0..4 {
-            codes[v] = s.xor(codes[v], s.splat_codes(128));
+        for codes in &mut codes {
+            *codes = s.xor(*codes, s.splat_codes(128));
         }
         RowGroup { codes, scale, half_min: s.mul(s.splat(64.0), scale) }
     }

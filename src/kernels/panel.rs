@@ -79,6 +79,7 @@ pub(super) const fn from_rows<S: Simd, A: Affine>(cpu: Cpu) -> [usize; 3] {
         Some(Unpacking::Fields) => from.fields,
         Some(Unpacking::Joined) if A::GROUP == 16 => from.joined_of_16,
         Some(Unpacking::Joined) => from.joined,
+        Some(Unpacking::SixBits) => from.six_bits,
         Some(Unpacking::LookedUp) => from.looked_up,
         Some(Unpacking::FloatScales) => from.float_scales,
         None if A::GROUP == 16 => from.groups_of_16,

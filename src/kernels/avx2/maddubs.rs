@@ -16,19 +16,21 @@ impl Dots for Maddubs {
         fields: [49, 49, 49],
         joined: [49, 49, 49],
         joined_of_16: [48, 49, 49],
+        six_bits: [48, 49, 49],
         looked_up: [33, 33, 33],
         float_scales: [28, 33, 16],
         groups_of_16: [7, 7, 7],
     };
     const PANEL_FROM_ZEN: PanelFrom = PanelFrom {
-        floats: [6, 4, 3],
-        integers: [7, 5, 3],
-        fields: [49, 49, 49],
-        joined: [49, 49, 49],
-        joined_of_16: [48, 49, 49],
-        looked_up: [33, 33, 33],
-        float_scales: [28, 33, 16],
-        groups_of_16: [7, 7, 7],
+        floats: [6, 5, 3],
+        integers: [6, 4, 3],
+        fields: [33, 10, 16],
+        joined: [40, 33, 257],
+        joined_of_16: [33, 33, 33],
+        six_bits: [193, 257, 513],
+        looked_up: [97, 16, 65],
+        float_scales: [18, 20, 12],
+        groups_of_16: [7, 9, 5],
     };
     const PANEL_FROM_ZEN5: PanelFrom = PanelFrom {
         floats: [7, 7, 3],
@@ -36,6 +38,7 @@ impl Dots for Maddubs {
         fields: [16, 7, 4],
         joined: [16, 7, 4],
         joined_of_16: [16, 7, 4],
+        six_bits: [16, 7, 4],
         looked_up: [13, 4, 3],
         float_scales: [13, 8, 5],
         groups_of_16: [11, 8, 6],
@@ -83,11 +86,11 @@ impl Dots for Maddubs {
             if code_max <= 127 {
                 // Sums of two products are added up in 16 bits as long as they cannot overflow, then widened.
                 let narrow_steps = i16::MAX as usize / (2 * 128 * code_max);
-                return registers::panel_dots::<P, M, V>(w, x, starts, steps, narrow_steps, 127, 0, 1);
+                return registers::panel_dots::<P, M, V>(w, x, starts, steps, narrow_steps, None, 1);
             }
             // The top bit apart: 2 * 127 * 128 fits in 16 bits.
-            let mut sums = registers::panel_dots::<P, M, V>(w, x, starts, steps, 1, 127, 0, 1);
-            let top = registers::panel_dots::<P, M, V>(w, x, [[0; P]; M], steps, 8, 1, 7, 128);
+            let mut sums = registers::panel_dots::<P, M, V>(w, x, starts, steps, 1, Some((127, 0)), 1);
+            let top = registers::panel_dots::<P, M, V>(w, x, [[0; P]; M], steps, 8, Some((1, 7)), 128);
             for v in 0..V {
                 for m in 0..M {
                     for p in 0..P {

@@ -11,7 +11,7 @@ pub(crate) use registers::{
     apart, even_signs, four_factors, load_small, set_halves, set_words, splats, sum8, two_words,
 };
 
-use super::shared::small_registers;
+use super::shared::{self, small_registers};
 use super::{Isa, Task};
 use crate::simd::{COLUMNS, LANES, PanelFrom, Simd, Vectors};
 use core::arch::x86_64::*;
@@ -28,6 +28,7 @@ impl Isa for Avx2 {
 
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn run<T: Task>(task: T) {
+        shared::align_frame();
         task.run(Token(Maddubs(())));
     }
 }

@@ -4,7 +4,7 @@
 mod eight_rows;
 mod grids;
 
-use super::shared::small_registers;
+use super::shared::{self, small_registers};
 use super::{Isa, Task};
 use crate::kernels::avx2::{set_halves, set_words, sum8};
 use crate::simd::{COLUMNS, LANES, PanelFrom, Simd, Vectors};
@@ -19,6 +19,7 @@ impl Isa for Avx512Vnni {
 
     #[target_feature(enable = "avx2,bmi2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     unsafe fn run<T: Task>(task: T) {
+        shared::align_frame();
         task.run(Token(()));
     }
 }
@@ -56,19 +57,21 @@ impl Simd for Token {
         fields: [17, 11, 9],
         joined: [15, 9, 7],
         joined_of_16: [10, 6, 5],
+        six_bits: [8, 5, 4],
         looked_up: [12, 6, 4],
         float_scales: [14, 9, 7],
         groups_of_16: [6, 4, 4],
     };
     const PANEL_FROM_ZEN: PanelFrom = PanelFrom {
-        floats: [7, 5, 4],
-        integers: [6, 4, 3],
-        fields: [17, 11, 9],
-        joined: [15, 9, 7],
-        joined_of_16: [10, 6, 5],
-        looked_up: [12, 6, 4],
-        float_scales: [14, 9, 7],
-        groups_of_16: [6, 4, 4],
+        floats: [7, 6, 4],
+        integers: [7, 5, 4],
+        fields: [28, 14, 10],
+        joined: [24, 12, 8],
+        joined_of_16: [18, 10, 8],
+        six_bits: [10, 6, 4],
+        looked_up: [24, 14, 12],
+        float_scales: [22, 16, 13],
+        groups_of_16: [7, 5, 4],
     };
     const PANEL_FROM_ZEN5: PanelFrom = PanelFrom {
         floats: [7, 5, 4],
@@ -76,6 +79,7 @@ impl Simd for Token {
         fields: [25, 17, 10],
         joined: [17, 8, 7],
         joined_of_16: [17, 8, 7],
+        six_bits: [11, 7, 6],
         looked_up: [8, 4, 3],
         float_scales: [13, 9, 7],
         groups_of_16: [11, 7, 6],

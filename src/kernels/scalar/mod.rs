@@ -172,6 +172,7 @@ impl Simd for Token {
         fields: [2; 3],
         joined: [2; 3],
         joined_of_16: [2; 3],
+        six_bits: [2; 3],
         looked_up: [2; 3],
         float_scales: [2; 3],
         groups_of_16: [2; 3],
