@@ -114,6 +114,10 @@ pub trait Vectors: Copy {
 /// The part of the vocabulary for decode of eight weight rows at a time: a vector is eight parts, 8 bytes or two lanes each,
 /// and part `r` belongs to row `r`.
 pub trait EightRows: Vectors {
+    /// The most activation rows of a tile whose sums are registers, with 1, 2 and 3 digit planes; at most 6. More take a tile
+    /// with sums in memory. Each takes the compiler its time: with six everywhere the library took over eight minutes to build.
+    const REGISTER_ROWS: [usize; 3];
+
     /// The first 8 of 32 bytes of each row, the next 8, and so on.
     fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4];
     /// The first 8 of 16 bytes of each row, and the last 8.

@@ -39,10 +39,6 @@ use crate::simd::{CHUNK, Simd};
 /// Weight rows at a time.
 const ROWS: usize = 8;
 
-/// The most activation rows of a tile whose sums are registers, by digit planes - 1. With six for all planes the library took
-/// over eight minutes to build; with 3 and 2 instead of 4 and 3, HIGH lost up to 16 % with four rows, EXACT with three.
-const TILE_ROWS: [usize; 3] = [6, 4, 3];
-
 /// The most activation rows of a tile whose sums are in memory. It is for all that have more rows than a tile of registers:
 /// weights are unpacked once, and a row pays with a load and a store per 64 columns. Against tiles of registers one after the
 /// other, with 7 and 16 rows, one thread of an Emerald Rapids, from its last cache: AVX-512 FAST Q4_K 1.12, 1.05 times as fast,
@@ -113,7 +109,7 @@ fn band(job: &Job, begin: usize) -> (Job, usize, usize) {
 pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
     // Comparisons with these constants let the compiler drop what no call reaches: from there on the panel is used.
     let decoded = const { panel::most_decoded::<S, A, P>() };
-    let most = least(decoded, TILE_ROWS[P - 1]);
+    let most = least(decoded, S::REGISTER_ROWS[P - 1]);
     if decoded > most && job.m > most {
         // SAFETY: the caller's promise.
         return unsafe { run_in_memory::<S, A, P>(s, job) };

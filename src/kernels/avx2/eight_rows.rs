@@ -60,6 +60,9 @@ unsafe fn four_halves(bytes: __m256i) -> (__m256, __m256) {
 // SAFETY of every block below: the token proves that the CPU has AVX2, FMA and F16C; loads and stores go through
 // references to arrays of the right size.
 impl<D: Dots> EightRows for Token<D> {
+    // Sums in memory are as fast from 3 rows on (FAST Q4_K on a Zen 4: 65 -> 71, 74 -> 79 G products/s with 3 and 4 rows).
+    const REGISTER_ROWS: [usize; 3] = [2, 2, 1];
+
     #[inline(always)]
     fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4] {
         let [a, b, c, d, e, f, g, h] = bytes.map(|bytes| bytes.as_ptr());

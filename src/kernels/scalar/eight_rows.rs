@@ -5,6 +5,8 @@ use crate::simd::{EightRows, LANES, Simd};
 use std::array::from_fn;
 
 impl EightRows for Token {
+    const REGISTER_ROWS: [usize; 3] = [1; 3];
+
     #[inline(always)]
     fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4] {
         from_fn(|piece| from_fn(|i| bytes[i / 8][8 * piece + i % 8]))
