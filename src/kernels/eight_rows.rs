@@ -31,13 +31,11 @@
 //! work gives the same bits.
 
 use super::activations::{Header, chunk_bytes};
+use super::bands::{Band, ROWS};
 use super::decode::{Digits, Job, least};
 use super::panel;
 use crate::blocks::{Affine, RowGroup, RowScaling, chunk_blocks};
 use crate::simd::{CHUNK, Simd};
-
-/// Weight rows at a time.
-const ROWS: usize = 8;
 
 /// The most activation rows of a tile whose sums are in memory. It is for all that have more rows than a tile of registers:
 /// weights are unpacked once, and a row pays with a load and a store per 64 columns. Against tiles of registers one after the
@@ -69,36 +67,9 @@ const PAGE: usize = 4096;
 /// 22.0 with 448, 24.3, 21.1 with 512, 20.4, 17.1 with 576, 12.4, 10.3 with 768; Q4_K the same but less so.
 const AHEAD_OF_ROW: usize = 448;
 
-/// What of a cache its sets tell apart: addresses so far from each other, or a multiple of it, share a set.
-const CACHE_SPAN: usize = 4096;
-
-/// How far from a multiple of half a [`CACHE_SPAN`] the distance of rows apart should be: else all eight, or four each, want the
-/// same sets of the first cache at the same time, and what was asked for is gone before its use. From memory at the AVX-512 level
-/// of a Zen 4, one thread, GB/s, with rows a multiple of the span apart and 512 B more: Q4_K FAST 18.7 and 23.9, EXACT 16.0 and
-/// 19.2; Q8_0 16.9 and 23.0, 13.9 and 20.8.
-const SPREAD: usize = 256;
-
-/// How many steps of eight rows the next band has, of which `left` rows are left. In a band, row `r` of a step lies `r * steps`
-/// rows behind the first one. A band may leave rows for the next one, so that its rows lie as [`SPREAD`] wants it.
-fn steps_of_band(left: usize, row_bytes: usize) -> usize {
-    /// Bands shorter than this are not worth it, and shrink by no more.
-    const FEW: usize = 16;
-    let steps = left.div_ceil(ROWS);
-    let spreads = |steps: &usize| {
-        let distance = steps * row_bytes % (CACHE_SPAN / 2);
-        (SPREAD..=CACHE_SPAN / 2 - SPREAD).contains(&distance)
-    };
-    if steps <= FEW { steps } else { (steps - FEW + 1..=steps).rev().find(spreads).unwrap_or(steps) }
-}
-
-/// The part of the job that begins with weight row `begin`, the distance of the rows that are taken together, and steps.
-#[inline(always)]
-fn band(job: &Job, begin: usize) -> (Job, usize, usize) {
-    let left = job.n - begin;
-    let neighbours = job.cpu.reads_neighbours() && ROWS * job.row_bytes + AHEAD <= MOST_AHEAD;
-    let steps = if neighbours { left.div_ceil(ROWS) } else { steps_of_band(left, job.row_bytes) };
-    let (w, y) = (job.w.wrapping_add(begin * job.row_bytes), job.y.wrapping_add(begin));
-    (Job { w, y, n: least(left, steps * ROWS), ..*job }, if neighbours { 1 } else { steps }, steps)
+/// Whether rows are short enough for [`MOST_AHEAD`].
+fn is_near(job: &Job) -> bool {
+    ROWS * job.row_bytes + AHEAD <= MOST_AHEAD
 }
 
 /// The whole job.
@@ -116,25 +87,25 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
     }
     let mut done = 0;
     while done < job.n {
-        let (job, apart, steps) = band(job, done);
-        for step in 0..steps {
+        let band = Band::of(job, done, is_near(job));
+        for step in 0..band.steps {
             let mut begin = 0;
             while begin < job.m {
                 // SAFETY: the caller's promise; `begin` and the tile's rows stay within `m`.
                 begin += unsafe {
-                    let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
+                    let (x, y) = (job.x.add(begin * job.x_stride), band.job.y.add(begin * job.y_stride));
                     match least(job.m - begin, most) {
-                        6 if most >= 6 => tile::<S, A, P, 6>(s, &job, apart, step, x, y),
-                        5 if most >= 5 => tile::<S, A, P, 5>(s, &job, apart, step, x, y),
-                        4 if most >= 4 => tile::<S, A, P, 4>(s, &job, apart, step, x, y),
-                        3 if most >= 3 => tile::<S, A, P, 3>(s, &job, apart, step, x, y),
-                        2 if most >= 2 => tile::<S, A, P, 2>(s, &job, apart, step, x, y),
-                        _ => tile::<S, A, P, 1>(s, &job, apart, step, x, y),
+                        6 if most >= 6 => tile::<S, A, P, 6>(s, &band, step, x, y),
+                        5 if most >= 5 => tile::<S, A, P, 5>(s, &band, step, x, y),
+                        4 if most >= 4 => tile::<S, A, P, 4>(s, &band, step, x, y),
+                        3 if most >= 3 => tile::<S, A, P, 3>(s, &band, step, x, y),
+                        2 if most >= 2 => tile::<S, A, P, 2>(s, &band, step, x, y),
+                        _ => tile::<S, A, P, 1>(s, &band, step, x, y),
                     }
                 };
             }
         }
-        done += job.n;
+        done += band.job.n;
     }
 }
 
@@ -149,21 +120,21 @@ unsafe fn run_in_memory<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
     let (mut acc, mut values, mut ints) = ([s.splat(0.0); M], [s.splat(0.0); M], [[s.zero(); P]; M]);
     let mut done = 0;
     while done < job.n {
-        let (job, apart, steps) = band(job, done);
-        for step in 0..steps {
+        let band = Band::of(job, done, is_near(job));
+        for step in 0..band.steps {
             let mut begin = 0;
             while begin < job.m {
                 let m = panel::tile_rows(job.m - begin, M);
                 let sums = Sums { acc: &mut acc[..m], values: &mut values[..m], ints: &mut ints[..m] };
                 // SAFETY: the caller's promise; `begin` and the tile's rows stay within `m`.
                 unsafe {
-                    let (x, y) = (job.x.add(begin * job.x_stride), job.y.add(begin * job.y_stride));
-                    rows::<S, A, P>(s, &job, apart, step, x, y, sums);
+                    let (x, y) = (job.x.add(begin * job.x_stride), band.job.y.add(begin * job.y_stride));
+                    rows::<S, A, P>(s, &band, step, x, y, sums);
                 }
                 begin += m;
             }
         }
-        done += job.n;
+        done += band.job.n;
     }
 }
 
@@ -185,8 +156,7 @@ struct Sums<'a, S: Simd, const P: usize> {
 #[inline(always)]
 unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     s: S,
-    job: &Job,
-    apart: usize,
+    band: &Band,
     step: usize,
     x: *const u8,
     y: *mut f32,
@@ -194,20 +164,18 @@ unsafe fn tile<S: Simd, A: Affine, const P: usize, const M: usize>(
     let (mut acc, mut values, mut ints) = ([s.splat(0.0); M], [s.splat(0.0); M], [[s.zero(); P]; M]);
     let sums = Sums { acc: &mut acc, values: &mut values, ints: &mut ints };
     // SAFETY: the caller's promise.
-    unsafe { rows::<S, A, P>(s, job, apart, step, x, y, sums) };
+    unsafe { rows::<S, A, P>(s, band, step, x, y, sums) };
     M
 }
 
-/// The eight weight rows of a step, `apart` from each other, or fewer at the end, with as many activation rows as `sums` has.
+/// The eight weight rows of a step, or fewer at the end, with as many activation rows as `sums` has.
 ///
 /// # Safety
-/// `x` points to that many packed rows, `y` to that many rows of results `job.y_stride` apart; `step` is below an
-/// eighth of `job.n`, rounded up.
+/// `x` points to that many packed rows, `y` to that many rows of results `band.job.y_stride` apart; `step` is below `band.steps`.
 #[inline(always)]
 unsafe fn rows<S: Simd, A: Affine, const P: usize>(
     s: S,
-    job: &Job,
-    apart: usize,
+    band: &Band,
     step: usize,
     x: *const u8,
     y: *mut f32,
@@ -217,9 +185,9 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize>(
         *sum = s.splat(0.0);
     }
     const { assert!(A::EIGHT_ROWS.is_none() || A::TYPE.block_elements() == if A::INTEGER_SCALES { CHUNK } else { GROUP }) };
-    let neighbours = apart == 1 && job.cpu.reads_neighbours();
-    let row = if apart == 1 { step * ROWS } else { step };
-    let rows = [0, 1, 2, 3, 4, 5, 6, 7].map(|r| row + r * apart);
+    let Band { job, neighbours, .. } = *band;
+    let rows = band.rows(step);
+    let row = rows[0];
     // Where there is no such row the first one stands in for it.
     // SAFETY: below `job.n`.
     let first = rows.map(|r| unsafe { job.w.add(if r < job.n { r } else { row } * job.row_bytes).cast::<A>() });

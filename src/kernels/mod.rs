@@ -20,6 +20,7 @@ mod avx2;
 mod avx512vnni;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+mod bands;
 mod chunk;
 pub(crate) mod cpu;
 pub(crate) mod decode;

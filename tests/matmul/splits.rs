@@ -36,37 +36,49 @@ fn any_number_of_threads() {
 
 #[test]
 fn any_range_of_rows_and_any_stride() {
-    let (n, k) = (67, 512);
     for tensor_type in TYPES {
-        let mut random = Random(22);
-        let (data, _) = normal_weights(&mut random, tensor_type, n, k);
-        let w = Weights { tensor_type, n, k, data: &data };
-        for level in Level::available() {
-            for m in [1, 5, 33] {
-                let context = context(*level, Precision::Exact, 2);
-                let x = random.normals(m * k);
-                let expected = product(&context, &w, &x, m);
+        ranges(tensor_type, 67, 512, &[&[0, 67], &[0, 1, 2, 30, 31, 63, 67], &[0, 33, 33, 67]]);
+    }
+}
 
-                let (x_stride, y_stride) = (k + 3, n + 2);
-                let mut wide = vec![f32::NAN; (m - 1) * x_stride + k];
-                for row in 0..m {
-                    wide[row * x_stride..][..k].copy_from_slice(&x[row * k..][..k]);
+/// So many rows of so many bytes that decode leaves some for a second band, and ranges that are short enough for one.
+#[test]
+fn any_range_of_rows_in_bands() {
+    for tensor_type in [TensorType::Q4_K, TensorType::Q8_0] {
+        ranges(tensor_type, 256, 2048, &[&[0, 100, 101, 170, 256]]);
+    }
+}
+
+/// That products by ranges of rows, cut in several ways and with strides, are those of all rows.
+fn ranges(tensor_type: TensorType, n: usize, k: usize, all_cuts: &[&[usize]]) {
+    let mut random = Random(22);
+    let (data, _) = normal_weights(&mut random, tensor_type, n, k);
+    let w = Weights { tensor_type, n, k, data: &data };
+    for level in Level::available() {
+        for m in [1, 5, 33] {
+            let context = context(*level, Precision::Exact, 2);
+            let x = random.normals(m * k);
+            let expected = product(&context, &w, &x, m);
+
+            let (x_stride, y_stride) = (k + 3, n + 2);
+            let mut wide = vec![f32::NAN; (m - 1) * x_stride + k];
+            for row in 0..m {
+                wide[row * x_stride..][..k].copy_from_slice(&x[row * k..][..k]);
+            }
+            for cuts in all_cuts {
+                let mut y = vec![-1.0; (m - 1) * y_stride + n];
+                for range in cuts.windows(2) {
+                    let x = RawMatrix { data: wide.as_ptr(), length: wide.len(), stride: x_stride };
+                    let y = RawMatrixMut { data: y.as_mut_ptr(), length: y.len(), stride: y_stride };
+                    // SAFETY: both matrices are vectors of this function.
+                    unsafe { context.matmul_rows_raw(&w, range[0]..range[1], m, x, y) }.unwrap();
                 }
-                for cuts in [vec![0, n], vec![0, 1, 2, 30, 31, 63, n], vec![0, 33, 33, n]] {
-                    let mut y = vec![-1.0; (m - 1) * y_stride + n];
-                    for range in cuts.windows(2) {
-                        let x = RawMatrix { data: wide.as_ptr(), length: wide.len(), stride: x_stride };
-                        let y = RawMatrixMut { data: y.as_mut_ptr(), length: y.len(), stride: y_stride };
-                        // SAFETY: both matrices are vectors of this function.
-                        unsafe { context.matmul_rows_raw(&w, range[0]..range[1], m, x, y) }.unwrap();
-                    }
-                    for row in 0..m {
-                        let got = &y[row * y_stride..][..n];
-                        assert_eq!(bits(got), bits(&expected[row * n..][..n]), "{level:?} m {m} cuts {cuts:?}");
-                    }
-                    for gap in y.chunks(y_stride).filter(|row| row.len() == y_stride) {
-                        assert_eq!(gap[n..], [-1.0; 2], "written between rows");
-                    }
+                for row in 0..m {
+                    let got = &y[row * y_stride..][..n];
+                    assert_eq!(bits(got), bits(&expected[row * n..][..n]), "{level:?} m {m} cuts {cuts:?}");
+                }
+                for gap in y.chunks(y_stride).filter(|row| row.len() == y_stride) {
+                    assert_eq!(gap[n..], [-1.0; 2], "written between rows");
                 }
             }
         }
