@@ -42,14 +42,14 @@ impl Cpu {
     /// one thread, FAST, HIGH, EXACT, GB/s: Emerald Rapids, from memory 5.5, 5.2, 4.9 with neighbours asked for so, 10.7, 10.0,
     /// 9.8 by way of all caches, 14.9, 14.6, 14.4 with rows apart; from the third cache 10, 9, 9, then 26, 22, 20, then 27, 23,
     /// 20. Zen 4, whose first cache is two thirds of a Zen 5's, from memory 9.1, 9.1, 8.5, then 18.4, 17.7, 16.0 by way of the
-    /// second cache, then 24.3, 22.0, 19.7 with rows apart. Rows from two places on the Emerald Rapids 12.3, 12.0, 11.5, from
+    /// second cache, then 22.1, 20.4, 18.5 with rows apart. Rows from two places on the Emerald Rapids 12.3, 12.0, 11.5, from
     /// four 14.4, 14.1, 13.7.
     pub(crate) fn reads_neighbours(self) -> bool {
         self == Cpu::Zen5
     }
 
     /// Whether decode of one or two rows asks for weights ahead of their use in any case, see `decode`. On a Zen 4 FAST and HIGH
-    /// lose by it where activations are short: IQ and Q5_0 nothing, Q8_0 when it came there 23.3 -> 19.9 GB/s; EXACT gains.
+    /// lose by it where activations are short: Q5_0 nothing, Q8_0, when it was decoded so, 23.3 -> 19.9 GB/s; EXACT gains.
     pub(crate) fn always_asks(self) -> bool {
         self == Cpu::Other
     }

@@ -289,7 +289,7 @@ const LONG: usize = 8 << 10;
 /// How far ahead.
 const AHEAD: usize = 4096;
 
-/// How far ahead of its use each row is asked for on CPUs that do not read neighbours, whatever the type and k. From memory,
+/// How far ahead of its use a row is asked for on CPUs that do not read neighbours (see [`Cpu`] for when). From memory,
 /// FAST, HIGH, EXACT, at the AVX-512 level of an Emerald Rapids, one thread, GB/s: Q6_K 10.1, 8.4, 8.2 without asking, 13.4,
 /// 12.9, 12.3 so; Q8_0 11.2, 9.6, 9.0 and 13.3, 13.3, 13.1; IQ2_XS 3.5, 2.8, 2.4 and 4.0, 3.5, 3.0; IQ3_S the same. 512 B gains
 /// half of that, 6 KiB the same; from the third cache 4 % at most either way.
