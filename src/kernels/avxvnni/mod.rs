@@ -43,17 +43,8 @@ impl Dots for Vnni {
         float_scales: [12, 6, 4],
         groups_of_16: [7, 4, 3],
     };
-    const PANEL_FROM_ZEN: PanelFrom = PanelFrom {
-        floats: [6, 5, 3],
-        integers: [5, 4, 3],
-        fields: [16, 8, 5],
-        joined: [18, 9, 6],
-        joined_of_16: [12, 7, 4],
-        six_bits: [12, 7, 4],
-        looked_up: [10, 5, 4],
-        float_scales: [12, 6, 4],
-        groups_of_16: [7, 4, 3],
-    };
+    // No Zen up to 4 has AVX-VNNI.
+    const PANEL_FROM_ZEN: PanelFrom = Self::PANEL_FROM;
     const PANEL_FROM_ZEN5: PanelFrom = PanelFrom {
         floats: [4, 5, 3],
         integers: [4, 3, 2],
