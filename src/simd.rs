@@ -118,6 +118,9 @@ pub trait EightRows: Vectors {
     /// with sums in memory. Each takes the compiler its time: with six everywhere the library took over eight minutes to build.
     const REGISTER_ROWS: [usize; 3];
 
+    /// Whether three planes are faster with codes that are scaled before they are multiplied.
+    const SCALES_CODES: bool;
+
     /// The first 8 of 32 bytes of each row, the next 8, and so on.
     fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4];
     /// The first 8 of 16 bytes of each row, and the last 8.
@@ -126,6 +129,12 @@ pub trait EightRows: Vectors {
     fn words_of_rows(self, words: [u64; 8]) -> Self::Codes;
     /// Of each row's 8 bytes those at `places`, 0 where a place is negative. `places` is a constant after inlining.
     fn pick(self, bytes: Self::Codes, places: [i8; 8]) -> Self::Codes;
+    /// Of the 16 bytes of each two rows those at `places`, 0 where a place is negative. `places` is a constant after inlining.
+    fn pick_of_two(self, bytes: Self::Codes, places: [i8; 16]) -> Self::Codes;
+    /// Of each two rows 16 words, times `factors`, modulo 2^16. `factors` is a constant after inlining.
+    fn multiply_words(self, words: Self::Codes, factors: [u16; 8]) -> Self::Codes;
+    /// The bytes of `table` that `codes`, at most 15, stand for, within the 16 bytes of each two rows.
+    fn look_up_two(self, table: Self::Codes, codes: Self::Codes) -> Self::Codes;
     /// The same 8 digits to each row.
     fn digits_to_rows(self, digits: &[i8; 8]) -> Self::Codes;
     /// The same two floats to each row.
@@ -148,8 +157,19 @@ pub trait EightRows: Vectors {
         scales: Self::Scales,
         code_max: usize,
     ) -> Self::Ints;
+    /// The same with four vectors, whose codes are the high nibbles of `bytes`, and unsigned scales of `row_scales` for codes of at
+    /// most 15.
+    fn dot_high_nibbles(
+        self,
+        acc: Self::Ints,
+        bytes: [Self::Codes; 4],
+        x: [Self::Codes; 4],
+        scales: Self::Scales,
+    ) -> Self::Ints;
     /// `sum over v of sum(codes[v][4i..4i+4] * x[v][4i..4i+4])`, exactly: codes and `x` as in `dot_group`.
     fn dot_rows(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], code_max: usize) -> Self::Ints;
+    /// `acc[i] + sum(codes[4i..4i+4] * x[4i..4i+4])`, exactly: codes and `x` as in `dot_group`.
+    fn dot_bytes(self, acc: Self::Ints, codes: Self::Codes, x: Self::Codes, code_max: usize) -> Self::Ints;
     /// The sum of each row's two lanes.
     fn row_sums(self, values: Self::Floats) -> [f32; 8];
 }
@@ -345,6 +365,8 @@ pub trait Simd: Grids + EightRows {
     fn load(self, bytes: &[i8; COLUMNS]) -> Self::Codes;
     /// All lanes 0.
     fn zero(self) -> Self::Ints;
+    /// All lanes `value`.
+    fn splat_ints(self, value: i32) -> Self::Ints;
     /// `acc[i] += scale[i] * sum(codes[4i..4i+4] * x[4i..4i+4])`, exactly: codes are unsigned and at most `code_max` (a
     /// constant after inlining), `x` signed, scales within i8.
     fn dot_scaled(
@@ -376,6 +398,8 @@ pub trait Simd: Grids + EightRows {
 
     // ---- floats ----
 
+    /// `a + b`, which must fit.
+    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// `256 * a + b`, which must fit.
     fn shift_add(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// Lanes as floats; exact below 2^24.

@@ -81,7 +81,7 @@ pub(crate) struct RowScaling<S: Simd> {
     pub(crate) d: S::Floats,
     /// The integer scales of each row, a byte per group of columns, eight groups each.
     pub(crate) scales: [S::Codes; 2],
-    /// What the integer mins are multiplied by; times 2^-24 where they are signed, see `EightRows::row_floats`.
+    /// What the integer mins are multiplied by.
     pub(crate) dmin: S::Floats,
     /// The integer mins of each row, as `scales`.
     pub(crate) mins: [S::Codes; 2],
@@ -91,7 +91,7 @@ impl<S: Simd> RowScaling<S> {
     /// Signed scales, codes that stand for `code - offset`.
     #[inline(always)]
     pub(crate) fn offset(s: S, offset: u8, d: S::Floats, scales: [S::Codes; 2]) -> Self {
-        let dmin = s.mul(d, s.splat(f32::from(offset) / (1 << 24) as f32));
+        let dmin = s.mul(d, s.splat(f32::from(offset)));
         RowScaling { d, scales, dmin, mins: scales }
     }
 }

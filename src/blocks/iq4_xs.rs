@@ -16,8 +16,8 @@ use super::grids::wide_bytes;
 use super::iq4_nl::{CODES, LEVELS, codes, fit, write};
 use super::levels::squared_error;
 use super::scale::Normal;
-use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, Unpacking};
-use crate::simd::{Lookups, Simd};
+use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, Unpacking, head};
+use crate::simd::{COLUMNS, Lookups, Simd};
 use half::f16;
 
 /// One IQ4_XS block.
@@ -134,6 +134,7 @@ impl Affine for Iq4Xs {
     }
 
     const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::LookedUp);
+    const MIN_MAX: usize = 31;
 
     #[inline(always)]
     fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {
@@ -149,7 +150,32 @@ impl Affine for Iq4Xs {
 
     #[inline(always)]
     fn scaling_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowScaling<S> {
-        let d = s.f16_twice(blocks.map(|block| u16::from_le_bytes(block.d)));
-        RowScaling::offset(s, 128, d, [s.words_of_rows(blocks.map(Iq4Xs::scale_word)); 2])
+        // The first 8 bytes: d, high, low. As words of general registers the compiler gathers them and multiplies: 20 % of the
+        // time of a chunk, FAST at the AVX-512 level.
+        let [head, _] = s.short_rows(blocks.map(head));
+        let low = s.pick(head, [4, 4, 5, 5, 6, 6, 7, 7]);
+        let low = s.or(
+            s.and(low, s.bytes(&const { fours([15, 0, 15, 0]) })),
+            s.and(s.shift_right(low, 4, 4, 15), s.bytes(&const { fours([0, 15, 0, 15]) })),
+        );
+        let high = s.pick(head, [2, 2, 2, 2, 3, 3, 3, 3]);
+        let first = s.shift_left(s.and(high, s.bytes(&const { fours([3, 0, 0, 0]) })), 4);
+        let second = s.shift_left(s.and(high, s.bytes(&const { fours([0, 12, 0, 0]) })), 2);
+        let third = s.and(high, s.bytes(&const { fours([0, 0, 0x30, 0]) }));
+        let last = s.shift_right(s.and(high, s.bytes(&const { fours([0, 0, 0, 0xc0]) })), 2, 2, 0x30);
+        let high = s.or(s.or(first, second), s.or(third, last));
+        let scales = s.sub(s.or(low, high), s.splat_codes(32));
+        RowScaling::offset(s, 128, s.row_halves(head).0, [scales; 2])
     }
+}
+
+/// Four masks, again and again.
+const fn fours(masks: [u8; 4]) -> [u8; COLUMNS] {
+    let mut bytes = [0; COLUMNS];
+    let mut i = 0;
+    while i < COLUMNS {
+        bytes[i] = masks[i % 4];
+        i += 1;
+    }
+    bytes
 }

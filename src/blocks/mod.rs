@@ -369,11 +369,35 @@ pub(crate) trait Affine: Block {
         [[s.splat_codes(0); 4]; 2]
     }
 
+    /// With `EIGHT_ROWS` and integer scales: the largest integer min; where there is an `OFFSET`, those are the scales, from minus
+    /// this and one more up.
+    const MIN_MAX: usize = 63;
+
     /// All scales of a chunk of eight rows. Has to be there for types with `EIGHT_ROWS` and integer scales.
     #[inline(always)]
     fn scaling_of_rows<S: Simd>(_blocks: [&Self; 8], s: S) -> RowScaling<S> {
         const { assert!(Self::EIGHT_ROWS.is_none() || !Self::INTEGER_SCALES) };
         RowScaling::offset(s, 0, s.splat(0.0), [s.splat_codes(0); 2])
+    }
+
+    /// Whether what `codes_of_rows` gives of the last 32 columns are bytes whose high nibbles are the codes. For groups of 32
+    /// without an `OFFSET`.
+    const HIGH_NIBBLES: bool = false;
+
+    /// The largest product of a code and its group's scale, where there are `scaled_codes_of_rows`.
+    const SCALED_CODE_MAX: Option<usize> = None;
+
+    /// As `codes_of_rows`, each code times its group's scale: for types whose products fit in a byte, and where planes are so
+    /// many that scaling codes takes less time than scaling their dots.
+    #[inline(always)]
+    fn scaled_codes_of_rows<S: Simd>(
+        blocks: [&Self; 8],
+        s: S,
+        quarter: usize,
+        _scaling: &RowScaling<S>,
+    ) -> [[S::Codes; 4]; 2] {
+        const { assert!(Self::SCALED_CODE_MAX.is_none()) };
+        Self::codes_of_rows(blocks, s, quarter)
     }
 
     /// A group of 32 columns of eight rows. Has to be there for types with `EIGHT_ROWS` and a float scale per group, whose

@@ -15,7 +15,7 @@ use super::bits::{pack, unpack};
 use super::check::both_finite;
 use super::super_block::ScalesAndMins;
 use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, Unpacking};
-use crate::simd::{Lookups, Simd};
+use crate::simd::{COLUMNS, Lookups, Simd};
 use half::f16;
 
 /// One Q2_K block.
@@ -92,6 +92,7 @@ impl Affine for Q2K {
     }
 
     const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::Fields);
+    const MIN_MAX: usize = 15;
 
     #[inline(always)]
     fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {
@@ -118,4 +119,50 @@ impl Affine for Q2K {
             mins: [s.shift_right(first, 4, 4, 15), s.shift_right(last, 4, 4, 15)],
         }
     }
+
+    const SCALED_CODE_MAX: Option<usize> = Some(45);
+
+    #[inline(always)]
+    fn scaled_codes_of_rows<S: Simd>(
+        blocks: [&Self; 8],
+        s: S,
+        quarter: usize,
+        scaling: &RowScaling<S>,
+    ) -> [[S::Codes; 4]; 2] {
+        let bytes = s.rows(blocks.map(|block| &block.codes[quarter / 2]));
+        // Two rows at a time, the products of four scales and the four codes: in the table of the first 32 columns codes are the
+        // two lowest bits of an index, then comes the row, then the group; in that of the last ones they are the two bits above
+        // row and group, where the bytes have them. The four bytes of the scales within a row's eight:
+        let [a, b, c, d] = if quarter.is_multiple_of(2) { [0, 1, 2, 3] } else { [4, 5, 6, 7] };
+        let scales = scaling.scales[quarter / 2];
+        let first = s.pick_of_two(scales, [a, -1, a, -1, a + 8, -1, a + 8, -1, b, -1, b, -1, b + 8, -1, b + 8, -1]);
+        let last =
+            s.pick_of_two(scales, [c, c + 8, d, d + 8, c, c + 8, d, d + 8, c, c + 8, d, d + 8, c, c + 8, d, d + 8]);
+        let first = s.multiply_words(first, [0x100, 0x302, 0x100, 0x302, 0x100, 0x302, 0x100, 0x302]);
+        let last = s.multiply_words(last, [0, 0, 1, 1, 2, 2, 3, 3]);
+        let mut codes = [bytes, bytes];
+        for i in 0..4 {
+            let shift = 4 * (quarter as u32 % 2);
+            let group = i as u8 / 2;
+            let index =
+                s.or(s.shift_right(bytes[i], shift, shift, 3), s.bytes(&eight_bytes_each([8 * group, 8 * group + 4])));
+            codes[0][i] = s.look_up_two(first, index);
+            let index =
+                s.or(s.shift_right(bytes[i], shift, shift, 12), s.bytes(&eight_bytes_each([2 * group, 2 * group + 1])));
+            codes[1][i] = s.look_up_two(last, index);
+        }
+        codes
+    }
+}
+
+/// A byte for each even row and one for each odd one.
+#[inline(always)]
+const fn eight_bytes_each(rows: [u8; 2]) -> [u8; COLUMNS] {
+    let mut bytes = [0; COLUMNS];
+    let mut i = 0;
+    while i < COLUMNS {
+        bytes[i] = rows[i / 8 % 2];
+        i += 1;
+    }
+    bytes
 }

@@ -137,6 +137,7 @@ impl Affine for Q3K {
     }
 
     const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::Joined);
+    const MIN_MAX: usize = 31;
 
     #[inline(always)]
     fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {

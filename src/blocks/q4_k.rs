@@ -96,11 +96,13 @@ impl Affine for Q4K {
 
     #[inline(always)]
     fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {
-        let [a, b, c, d] = s.rows(blocks.map(|block| &block.codes[quarter]));
+        let bytes = s.rows(blocks.map(|block| &block.codes[quarter]));
+        let [a, b, c, d] = bytes;
         let low = |bytes| s.and(bytes, s.splat_codes(15));
-        let high = |bytes| s.shift_right(bytes, 4, 4, 15);
-        [[low(a), low(b), low(c), low(d)], [high(a), high(b), high(c), high(d)]]
+        [[low(a), low(b), low(c), low(d)], bytes]
     }
+
+    const HIGH_NIBBLES: bool = true;
 
     #[inline(always)]
     fn scaling_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowScaling<S> {

@@ -93,6 +93,7 @@ impl Affine for Q6K {
     }
 
     const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::SixBits);
+    const MIN_MAX: usize = 127;
 
     #[inline(always)]
     fn codes_of_rows<S: Simd>(blocks: [&Self; 8], s: S, quarter: usize) -> [[S::Codes; 4]; 2] {

@@ -23,10 +23,31 @@ pub(crate) struct Header {
     pub(crate) sums32: [f32; 8],
     /// What the integers are multiplied by.
     pub(crate) scale: f32,
-    padding: [u32; 7],
+    /// -16 times the sum of all integers, as `starts[0] * 65536 + starts[1]`; with fewer than three planes the first one is 0.
+    pub(crate) starts: [i32; 2],
+    /// The sums as `planes + 1` signed digits each, most significant first: for each digit those of 16 columns, 8 groups at a time
+    /// ([`Header::digits_of_16`]), then for each digit those of 32 ([`Header::digits_of_32`]).
+    digits: [[i8; 8]; 10],
+    padding: u32,
 }
 
 impl Header {
+    /// What a chunk of zeros has.
+    const ZERO: Header =
+        Header { sums16: [0.0; 16], sums32: [0.0; 8], scale: 0.0, starts: [0; 2], digits: [[0; 8]; 10], padding: 0 };
+
+    /// Digit `d` of the sums over groups of 16 columns, the first 8 groups and the last.
+    #[inline(always)]
+    pub(crate) fn digits_of_16(&self, d: usize) -> [&[i8; 8]; 2] {
+        [&self.digits[2 * d], &self.digits[2 * d + 1]]
+    }
+
+    /// Digit `d` of the sums over groups of 32 columns. There are none with three planes, as they would be too many.
+    #[inline(always)]
+    pub(crate) fn digits_of_32(&self, planes: usize, d: usize) -> &[i8; 8] {
+        &self.digits[2 * (planes + 1) + d]
+    }
+
     /// The sums over groups of `group` columns, 16 or 32; what follows the eight of 32 columns is of no meaning.
     #[inline(always)]
     pub(crate) fn sums(&self, group: usize) -> &[f32; LANES] {
@@ -104,7 +125,7 @@ fn pack_chunk<const P: usize>(values: &[f32; CHUNK], header: &mut Header, digits
         bits = bits.max(value.to_bits() & 0x7fff_ffff);
     }
     if bits >= 0x7f80_0000 {
-        *header = Header { sums16: [0.0; 16], sums32: [0.0; 8], scale: 0.0, padding: [0; 7] };
+        *header = Header::ZERO;
         *digits = [[0; CHUNK]; P];
         return false;
     }
@@ -121,22 +142,50 @@ fn pack_chunk<const P: usize>(values: &[f32; CHUNK], header: &mut Header, digits
     add_neighbours(&pairs, &mut fours);
     add_neighbours(&fours, &mut eights);
     add_neighbours(&eights, &mut sums);
+    let (mut sums32, mut fours, mut twos) = ([0i32; LANES / 2], [0i32; 4], [0i32; 2]);
+    add_neighbours(&sums, &mut sums32);
+    add_neighbours(&sums32, &mut fours);
+    add_neighbours(&fours, &mut twos);
     for g in 0..LANES {
         header.sums16[g] = sums[g] as f32;
     }
     for g in 0..LANES / 2 {
-        header.sums32[g] = (sums[2 * g] + sums[2 * g + 1]) as f32;
+        header.sums32[g] = sums32[g] as f32;
     }
     header.scale = scale;
-    header.padding = [0; 7];
+    // At most 256 * `largest(3)`, which an i32 just holds.
+    let sum = twos[0] + twos[1];
+    let high = if P < 3 { 0 } else { (sum >> 16) + (sum >> 15 & 1) };
+    header.starts = [-16 * high, -16 * sum.wrapping_sub(high << 16)];
+    header.digits = [[0; 8]; 10];
+    header.padding = 0;
+    for d in (0..=P).rev() {
+        for g in 0..LANES {
+            header.digits[2 * d + g / 8][g % 8] = next_digit(&mut sums[g]);
+        }
+    }
+    if P < 3 {
+        for d in (0..=P).rev() {
+            for g in 0..LANES / 2 {
+                header.digits[2 * (P + 1) + d][g] = next_digit(&mut sums32[g]);
+            }
+        }
+    }
     for plane in (0..P).rev() {
         for (integer, digit) in integers.iter_mut().zip(&mut digits[plane]) {
-            *digit = *integer as i8;
-            // The balanced remainder: what the digit took off is exactly its value.
-            *integer = (*integer + 128) >> 8;
+            *digit = next_digit(integer);
         }
     }
     true
+}
+
+/// Takes the last digit off.
+#[inline(always)]
+fn next_digit(integer: &mut i32) -> i8 {
+    let digit = *integer as i8;
+    // The balanced remainder: what the digit took off is exactly its value.
+    *integer = (*integer + 128) >> 8;
+    digit
 }
 
 /// `sums[i] = values[2 * i] + values[2 * i + 1]`

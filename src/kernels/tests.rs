@@ -274,10 +274,10 @@ fn digits_give_the_activations_back() {
             // SAFETY: chunks begin at multiples of 64 and hold a header.
             let header = unsafe { &*chunk.as_ptr().cast::<activations::Header>() };
             let digits = &chunk[size_of::<activations::Header>()..];
-            let mut sums = [0.0; 16];
+            let mut sums = [0i64; 16];
             for i in 0..CHUNK {
                 let integer = (0..planes).fold(0i64, |sum, p| sum * 256 + i64::from(digits[p * CHUNK + i] as i8));
-                sums[i / 16] += integer as f64;
+                sums[i / 16] += integer;
                 let value = f64::from(x[index * CHUNK + i]);
                 let error = (integer as f64 * f64::from(header.scale) - value).abs();
                 // Half a step, and with fewer planes the rounding of scale and inverse.
@@ -286,8 +286,20 @@ fn digits_give_the_activations_back() {
             }
             assert_eq!(sums.map(|sum| sum as f32), header.sums16);
             for g in 0..8 {
-                assert_eq!((sums[2 * g] + sums[2 * g + 1]) as f32, header.sums32[g]);
+                let sum = sums[2 * g] + sums[2 * g + 1];
+                assert_eq!(sum as f32, header.sums32[g]);
+                if planes < 3 {
+                    let join = |joined, d| joined * 256 + i64::from(header.digits_of_32(planes, d)[g]);
+                    assert_eq!((0..=planes).fold(0, join), sum);
+                }
             }
+            for (g, sum) in sums.into_iter().enumerate() {
+                let join = |joined, d| joined * 256 + i64::from(header.digits_of_16(d)[g / 8][g % 8]);
+                assert_eq!((0..=planes).fold(0, join), sum);
+            }
+            let [high, low] = header.starts.map(i64::from);
+            assert_eq!(high * 65536 + low, -16 * sums.iter().sum::<i64>());
+            assert!(planes == 3 || high == 0);
         }
     }
 }

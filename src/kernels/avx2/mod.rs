@@ -379,6 +379,12 @@ impl<D: Dots> Simd for Token<D> {
     }
 
     #[inline(always)]
+    fn splat_ints(self, value: i32) -> Self::Ints {
+        // SAFETY: the token.
+        unsafe { [_mm256_set1_epi32(value); 2] }
+    }
+
+    #[inline(always)]
     fn dot_scaled(
         self,
         acc: Self::Ints,
@@ -414,6 +420,12 @@ impl<D: Dots> Simd for Token<D> {
     ) -> [[[Self::Ints; P]; M]; V] {
         // SAFETY: the caller's promise.
         unsafe { self.0.panel_dots::<P, M, V>(w, x, starts, steps, code_max) }
+    }
+
+    #[inline(always)]
+    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        // SAFETY: the token.
+        unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
     }
 
     #[inline(always)]

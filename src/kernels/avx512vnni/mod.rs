@@ -316,6 +316,12 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn splat_ints(self, value: i32) -> Self::Ints {
+        // SAFETY: the token.
+        unsafe { _mm512_set1_epi32(value) }
+    }
+
+    #[inline(always)]
     fn dot_scaled(
         self,
         acc: Self::Ints,
@@ -384,6 +390,12 @@ impl Simd for Token {
             }
             sums
         }
+    }
+
+    #[inline(always)]
+    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        // SAFETY: the token.
+        unsafe { _mm512_add_epi32(a, b) }
     }
 
     #[inline(always)]

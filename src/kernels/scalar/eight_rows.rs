@@ -6,6 +6,7 @@ use std::array::from_fn;
 
 impl EightRows for Token {
     const REGISTER_ROWS: [usize; 3] = [1; 3];
+    const SCALES_CODES: bool = false;
 
     #[inline(always)]
     fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4] {
@@ -25,6 +26,24 @@ impl EightRows for Token {
     #[inline(always)]
     fn pick(self, bytes: Self::Codes, places: [i8; 8]) -> Self::Codes {
         from_fn(|i| if places[i % 8] < 0 { 0 } else { bytes[i / 8 * 8 + places[i % 8] as usize] })
+    }
+
+    #[inline(always)]
+    fn pick_of_two(self, bytes: Self::Codes, places: [i8; 16]) -> Self::Codes {
+        from_fn(|i| if places[i % 16] < 0 { 0 } else { bytes[i / 16 * 16 + places[i % 16] as usize] })
+    }
+
+    #[inline(always)]
+    fn multiply_words(self, words: Self::Codes, factors: [u16; 8]) -> Self::Codes {
+        from_fn(|i| {
+            let word = u16::from_le_bytes([words[i / 2 * 2], words[i / 2 * 2 + 1]]);
+            word.wrapping_mul(factors[i / 2 % 8]).to_le_bytes()[i % 2]
+        })
+    }
+
+    #[inline(always)]
+    fn look_up_two(self, table: Self::Codes, codes: Self::Codes) -> Self::Codes {
+        from_fn(|i| table[i / 16 * 16 + codes[i] as usize])
     }
 
     #[inline(always)]
@@ -75,8 +94,25 @@ impl EightRows for Token {
     }
 
     #[inline(always)]
+    fn dot_high_nibbles(
+        self,
+        acc: Self::Ints,
+        bytes: [Self::Codes; 4],
+        x: [Self::Codes; 4],
+        scales: Self::Scales,
+    ) -> Self::Ints {
+        let codes = from_fn(|v| from_fn(|i| bytes[v][i] >> 4));
+        self.dot_group::<4, false>(acc, codes, x, scales, 15)
+    }
+
+    #[inline(always)]
     fn dot_rows(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], code_max: usize) -> Self::Ints {
         self.dot_group::<4, true>([0; LANES], codes, x, [1; LANES], code_max)
+    }
+
+    #[inline(always)]
+    fn dot_bytes(self, acc: Self::Ints, codes: Self::Codes, x: Self::Codes, code_max: usize) -> Self::Ints {
+        self.dot_scaled(acc, codes, x, [1; LANES], code_max)
     }
 
     #[inline(always)]

@@ -342,6 +342,11 @@ impl Simd for Token {
     }
 
     #[inline(always)]
+    fn splat_ints(self, value: i32) -> Self::Ints {
+        [value; LANES]
+    }
+
+    #[inline(always)]
     fn dot_scaled(
         self,
         acc: Self::Ints,
@@ -399,6 +404,11 @@ impl Simd for Token {
                 })
             })
         })
+    }
+
+    #[inline(always)]
+    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        from_fn(|i| a[i] + b[i])
     }
 
     #[inline(always)]
