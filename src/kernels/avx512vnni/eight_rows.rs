@@ -200,11 +200,11 @@ impl EightRows for Token {
     fn dot_rows(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], _code_max: usize) -> Self::Ints {
         // SAFETY: the token.
         unsafe {
-            // Two chains of two instructions instead of one of four.
-            let first = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes[0], x[0]);
-            let last = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes[2], x[2]);
-            let first = _mm512_dpbusd_epi32(first, codes[1], x[1]);
-            _mm512_add_epi32(first, _mm512_dpbusd_epi32(last, codes[3], x[3]))
+            let mut dots = _mm512_setzero_si512();
+            for v in 0..4 {
+                dots = _mm512_dpbusd_epi32(dots, codes[v], x[v]);
+            }
+            dots
         }
     }
 
