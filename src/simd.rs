@@ -118,6 +118,9 @@ pub trait EightRows: Vectors {
     /// with sums in memory. Each takes the compiler its time: with six everywhere the library took over eight minutes to build.
     const REGISTER_ROWS: [usize; 3];
 
+    /// Weight rows of a register: 8, or 4 where vectors are two registers each.
+    const REGISTER_OF_ROWS: usize;
+
     /// Whether three planes are faster with codes that are scaled before they are multiplied.
     const SCALES_CODES: bool;
 
@@ -166,8 +169,8 @@ pub trait EightRows: Vectors {
         x: [Self::Codes; 4],
         scales: Self::Scales,
     ) -> Self::Ints;
-    /// `sum over v of sum(codes[v][4i..4i+4] * x[v][4i..4i+4])`, exactly: codes and `x` as in `dot_group`.
-    fn dot_rows(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], code_max: usize) -> Self::Ints;
+    /// `sum over v of sum(codes[v][4i..4i+4] * x[v][4i..4i+4])`, exactly: codes and `x` as in `dot_group`. One of `P` such sums.
+    fn dot_rows<const P: usize>(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], code_max: usize) -> Self::Ints;
     /// `acc[i] + sum(codes[4i..4i+4] * x[4i..4i+4])`, exactly: codes and `x` as in `dot_group`.
     fn dot_bytes(self, acc: Self::Ints, codes: Self::Codes, x: Self::Codes, code_max: usize) -> Self::Ints;
     /// The sum of each row's two lanes.

@@ -42,14 +42,14 @@ pub(crate) fn unsigned(bytes: &[i8; 16]) -> &[u8; 16] {
     unsafe { &*std::ptr::from_ref(bytes).cast() }
 }
 
-/// A group of 32 columns of eight rows: `w = scale * code - 2 * half_min`.
+/// A group of 32 columns of eight rows: `w = scale * code - 2 * half_min`, or `scale * (code - ROW_OFFSET)`.
 #[derive(Clone, Copy)]
 pub(crate) struct RowGroup<S: Simd> {
     /// The codes of each row, 8 columns at a time.
     pub(crate) codes: [S::Codes; 4],
     /// The scale, in the lanes of each row.
     pub(crate) scale: S::Floats,
-    /// Half of what is subtracted, as each of a row's two lanes subtracts it.
+    /// Half of what is subtracted, as each of a row's two lanes subtracts it. Not used where there is a `ROW_OFFSET`.
     pub(crate) half_min: S::Floats,
 }
 
@@ -63,10 +63,10 @@ impl<S: Simd> RowGroup<S> {
         RowGroup { codes, scale, half_min }
     }
 
-    /// Codes that stand for values in `table` less `offset`.
+    /// Codes that stand for values in `table` less the `ROW_OFFSET`.
     #[inline(always)]
-    pub(crate) fn looked_up(s: S, bytes: [&[u8; 16]; 8], table: &[u8; 16], offset: f32, scale: S::Floats) -> Self {
-        let mut group = RowGroup::nibbles(s, bytes, scale, s.mul(s.splat(offset / 2.0), scale));
+    pub(crate) fn looked_up(s: S, bytes: [&[u8; 16]; 8], table: &[u8; 16], scale: S::Floats) -> Self {
+        let mut group = RowGroup::nibbles(s, bytes, scale, s.splat(0.0));
         for v in 0..4 {
             group.codes[v] = s.look_up(group.codes[v], table);
         }

@@ -117,6 +117,7 @@ impl Affine for Iq4Nl {
     }
 
     const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::FloatScales);
+    const ROW_OFFSET: Option<u8> = Some(128);
 
     #[inline(always)]
     fn group_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowGroup<S> {
@@ -124,6 +125,6 @@ impl Affine for Iq4Nl {
         // wait for it (EXACT Q4_0 at the AVX-512 level of a Zen 5: 41 G weights/s).
         let pair = |block: &Self| u32::from_le_bytes([block.d[0], block.d[1], block.codes[0], block.codes[1]]);
         let d = s.f16_pairs_twice(blocks.map(pair)).0;
-        RowGroup::looked_up(s, blocks.map(|block| &block.codes), &CODES, 128.0, d)
+        RowGroup::looked_up(s, blocks.map(|block| &block.codes), &CODES, d)
     }
 }

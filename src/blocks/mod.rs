@@ -400,6 +400,9 @@ pub(crate) trait Affine: Block {
         Self::codes_of_rows(blocks, s, quarter)
     }
 
+    /// With `EIGHT_ROWS` and a float scale per group: the code that stands for 0, where that is all that is subtracted.
+    const ROW_OFFSET: Option<u8> = None;
+
     /// A group of 32 columns of eight rows. Has to be there for types with `EIGHT_ROWS` and a float scale per group, whose
     /// blocks are groups.
     #[inline(always)]

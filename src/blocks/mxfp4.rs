@@ -77,10 +77,11 @@ impl Affine for Mxfp4 {
     }
 
     const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::FloatScales);
+    const ROW_OFFSET: Option<u8> = Some(12);
 
     #[inline(always)]
     fn group_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowGroup<S> {
         let scale = s.floats_twice(blocks.map(|block| e8m0_half(block.e)));
-        RowGroup::looked_up(s, blocks.map(|block| &block.codes), &fp4::CODES, 12.0, scale)
+        RowGroup::looked_up(s, blocks.map(|block| &block.codes), &fp4::CODES, scale)
     }
 }

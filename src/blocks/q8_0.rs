@@ -71,6 +71,7 @@ impl Affine for Q8_0 {
     }
 
     const EIGHT_ROWS: Option<Unpacking> = Some(Unpacking::FloatScales);
+    const ROW_OFFSET: Option<u8> = Some(128);
 
     #[inline(always)]
     fn group_of_rows<S: Simd>(blocks: [&Self; 8], s: S) -> RowGroup<S> {
@@ -81,6 +82,6 @@ impl Affine for Q8_0 {
         for codes in &mut codes {
             *codes = s.xor(*codes, s.splat_codes(128));
         }
-        RowGroup { codes, scale, half_min: s.mul(s.splat(64.0), scale) }
+        RowGroup { codes, scale, half_min: s.splat(0.0) }
     }
 }

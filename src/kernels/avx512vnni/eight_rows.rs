@@ -34,6 +34,7 @@ const fn narrow(code_max: usize) -> usize {
 impl EightRows for Token {
     // Against sums in memory on a Zen 4, with as many rows: FAST 6 rows +9 %, 4 rows +10 %, HIGH 4 rows +6 %, EXACT 3 rows 0 %.
     const REGISTER_ROWS: [usize; 3] = [6, 4, 2];
+    const REGISTER_OF_ROWS: usize = 8;
     const SCALES_CODES: bool = true;
 
     #[inline(always)]
@@ -197,9 +198,16 @@ impl EightRows for Token {
     }
 
     #[inline(always)]
-    fn dot_rows(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], _code_max: usize) -> Self::Ints {
+    fn dot_rows<const P: usize>(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], _code_max: usize) -> Self::Ints {
         // SAFETY: the token.
         unsafe {
+            if P < 3 {
+                // Two chains of instructions instead of one: with HIGH Q8_0 is 6 % faster (Zen 4). With three planes 2 % slower.
+                let first = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes[0], x[0]);
+                let last = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes[2], x[2]);
+                let first = _mm512_dpbusd_epi32(first, codes[1], x[1]);
+                return _mm512_add_epi32(first, _mm512_dpbusd_epi32(last, codes[3], x[3]));
+            }
             let mut dots = _mm512_setzero_si512();
             for v in 0..4 {
                 dots = _mm512_dpbusd_epi32(dots, codes[v], x[v]);

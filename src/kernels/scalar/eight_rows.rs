@@ -6,6 +6,7 @@ use std::array::from_fn;
 
 impl EightRows for Token {
     const REGISTER_ROWS: [usize; 3] = [1; 3];
+    const REGISTER_OF_ROWS: usize = 8;
     const SCALES_CODES: bool = false;
 
     #[inline(always)]
@@ -106,7 +107,7 @@ impl EightRows for Token {
     }
 
     #[inline(always)]
-    fn dot_rows(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], code_max: usize) -> Self::Ints {
+    fn dot_rows<const P: usize>(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], code_max: usize) -> Self::Ints {
         self.dot_group::<4, true>([0; LANES], codes, x, [1; LANES], code_max)
     }
 
