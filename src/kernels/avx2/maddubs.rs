@@ -44,6 +44,7 @@ impl Dots for Maddubs {
         groups_of_16: [11, 8, 6],
     };
     const TILE_ROWS: [usize; 3] = [4, 2, 1];
+    const SPLITS_CODES: bool = true;
 
     #[inline(always)]
     fn add_scaled(self, acc: __m256i, codes: __m256i, x: __m256i, scales: __m256i, code_max: usize) -> __m256i {

@@ -44,6 +44,8 @@ pub(crate) trait Dots: Copy {
     const PANEL_FROM_ZEN5: PanelFrom;
     /// See `Simd::TILE_ROWS`.
     const TILE_ROWS: [usize; 3];
+    /// Whether `add_group` splits codes above 127.
+    const SPLITS_CODES: bool;
 
     /// `acc` and eight sums of four products of codes and digits, times 16-bit scales that are the same for the two pairs of
     /// a four.
@@ -62,6 +64,9 @@ pub(crate) trait Dots: Copy {
         scales: __m256i,
         code_max: usize,
     ) -> __m256i {
+        if Self::SPLITS_CODES && code_max > 127 {
+            return self.add_split(acc, codes, x, scales);
+        }
         if V * 2 * code_max * 128 > i16::MAX as usize {
             for v in 0..V {
                 acc = self.add_scaled(acc, codes[v], x[v], scales, code_max);
@@ -77,6 +82,26 @@ pub(crate) trait Dots: Copy {
             pairs
         };
         self.add_pairs(acc, pairs, scales)
+    }
+
+    /// The same for any codes, as eight times their upper five bits and the lower three: the products of each of four vectors with
+    /// digits add up in 16 bits. Against taking the top bit off, whose products add up in 32 bits, at the AVX2 level of a Zen 4,
+    /// from cache, FAST, HIGH, EXACT: IQ4_XS 1.02, 1.09, 1.13 times as fast, Q8_0 1.00, 1.09, 1.06.
+    #[inline(always)]
+    fn add_split<const V: usize>(self, acc: __m256i, codes: [__m256i; V], x: [__m256i; V], scales: __m256i) -> __m256i {
+        const { assert!(4 * 2 * 31 * 128 <= i16::MAX as usize && V <= 4) };
+        // SAFETY: whoever has a value of this type has detected AVX2.
+        unsafe {
+            let (mut high, mut low) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+            for v in 0..V {
+                let upper = _mm256_and_si256(_mm256_srli_epi16::<3>(codes[v]), _mm256_set1_epi8(31));
+                let lower = _mm256_and_si256(codes[v], _mm256_set1_epi8(7));
+                high = _mm256_add_epi16(high, _mm256_maddubs_epi16(upper, x[v]));
+                low = _mm256_add_epi16(low, _mm256_maddubs_epi16(lower, x[v]));
+            }
+            let acc = self.add_pairs(acc, high, _mm256_slli_epi16::<3>(scales));
+            self.add_pairs(acc, low, scales)
+        }
     }
 
     /// Eight sums of four products of codes and digits.

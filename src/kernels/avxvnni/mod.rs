@@ -58,6 +58,7 @@ impl Dots for Vnni {
     };
     // Enough sums to hide the latency of `dpbusd`, and all of them in registers. One plane with 6 rows: 10 to 15 % slower.
     const TILE_ROWS: [usize; 3] = [4, 3, 2];
+    const SPLITS_CODES: bool = false;
 
     #[inline(always)]
     fn add_scaled(self, acc: __m256i, codes: __m256i, x: __m256i, scales: __m256i, code_max: usize) -> __m256i {
