@@ -52,6 +52,9 @@ pub struct Record {
     pub k: usize,
     pub m: usize,
     pub times: Times,
+    /// Throughput relative to that of the same contestant with the activation rows of the heat before, the median of the rounds'
+    /// ratios. None in a first heat.
+    pub step: Option<f64>,
     /// Normalised mean square error.
     pub error: Option<f64>,
 }

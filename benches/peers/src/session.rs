@@ -5,7 +5,7 @@ use crate::ours::Contexts;
 use crate::party::Party;
 use crate::records::{Record, Run};
 use crate::roofs::Reader;
-use crate::timing::{Effort, race};
+use crate::timing::{Effort, Times, ratio, rounds};
 use crate::weights::gaussian;
 
 pub struct Session {
@@ -52,13 +52,21 @@ impl Session {
                     k: party.matrix.k,
                     m: *m,
                     times: Default::default(),
+                    step: None,
                     error: entry.error,
                 });
                 contestants.push(entry.contestant);
             }
         }
-        for (mut record, times) in records.into_iter().zip(race(&mut contestants, effort)) {
-            record.times = times;
+        // Every party of a job has the same entries.
+        let entries = records.len() / heats.len();
+        let samples = rounds(&mut contestants, effort);
+        for (index, mut record) in records.into_iter().enumerate() {
+            record.times = Times::of(samples[index].clone());
+            if index >= entries && heats[index / entries - 1].0.matrix.tensor_type.name() == record.tensor_type {
+                let grown = record.m as f64 / heats[index / entries - 1].1 as f64;
+                record.step = Some(ratio(&samples[index], &samples[index - entries]) * grown);
+            }
             show(&record);
             self.run.records.push(record);
         }

@@ -40,9 +40,9 @@ fn timed(contestant: &mut dyn Contestant, calls: usize) -> f64 {
     begin.elapsed().as_secs_f64() / calls as f64
 }
 
-/// Times every contestant, in turns. Short calls are repeated within a turn, and a call that is not timed comes first:
+/// Times every contestant, in turns: seconds per call in each turn, rounds in order. Short calls are repeated within a turn, and a call that is not timed comes first:
 /// it wakes the threads and brings the operands into the cache.
-pub fn race(contestants: &mut [Box<dyn Contestant + '_>], effort: Effort) -> Vec<Times> {
+pub fn rounds(contestants: &mut [Box<dyn Contestant + '_>], effort: Effort) -> Vec<Vec<f64>> {
     /// Above this many seconds, what the first call of a turn costs more does not show.
     const LONG: f64 = 50e-3;
     let mut estimates = Vec::new();
@@ -68,11 +68,22 @@ pub fn race(contestants: &mut [Box<dyn Contestant + '_>], effort: Effort) -> Vec
             contestant.rest();
         }
     }
-    samples.into_iter().map(Times::of).collect()
+    samples
+}
+
+/// The same, summed up.
+pub fn race(contestants: &mut [Box<dyn Contestant + '_>], effort: Effort) -> Vec<Times> {
+    rounds(contestants, effort).into_iter().map(Times::of).collect()
+}
+
+/// How many times as fast `this` was as `other`: the median of the rounds' ratios. Whatever disturbs the machine for longer than a
+/// round is in both of them.
+pub fn ratio(this: &[f64], other: &[f64]) -> f64 {
+    Times::of(this.iter().zip(other).map(|(this, other)| other / this).collect()).median
 }
 
 impl Times {
-    fn of(mut samples: Vec<f64>) -> Times {
+    pub fn of(mut samples: Vec<f64>) -> Times {
         samples.sort_by(f64::total_cmp);
         Times { minimum: samples[0], median: samples[samples.len() / 2] }
     }
