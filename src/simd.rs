@@ -401,8 +401,6 @@ pub trait Simd: Grids + EightRows {
 
     // ---- floats ----
 
-    /// `a + b`, which must fit.
-    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// `256 * a + b`, which must fit.
     fn shift_add(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// Lanes as floats; exact below 2^24.

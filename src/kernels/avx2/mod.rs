@@ -448,12 +448,6 @@ impl<D: Dots> Simd for Token<D> {
     }
 
     #[inline(always)]
-    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
-        // SAFETY: the token.
-        unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
-    }
-
-    #[inline(always)]
     fn shift_add(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
         // SAFETY: the token.
         unsafe {

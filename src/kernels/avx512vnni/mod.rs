@@ -393,12 +393,6 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
-        // SAFETY: the token.
-        unsafe { _mm512_add_epi32(a, b) }
-    }
-
-    #[inline(always)]
     fn shift_add(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
         // SAFETY: the token.
         unsafe { _mm512_add_epi32(_mm512_slli_epi32::<8>(a), b) }

@@ -407,11 +407,6 @@ impl Simd for Token {
     }
 
     #[inline(always)]
-    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
-        from_fn(|i| a[i] + b[i])
-    }
-
-    #[inline(always)]
     fn shift_add(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
         from_fn(|i| 256 * a[i] + b[i])
     }
