@@ -114,7 +114,7 @@ pub trait Vectors: Copy {
 /// The part of the vocabulary for decode of eight weight rows at a time: a vector is eight parts, 8 bytes or two lanes each,
 /// and part `r` belongs to row `r`.
 pub trait EightRows: Vectors {
-    /// The most activation rows of a tile whose sums are registers, with 1, 2 and 3 digit planes; at most 6. More take a tile
+    /// The most activation rows of a tile whose sums are registers, with 1, 2 and 3 digit planes; at most 7. More take a tile
     /// with sums in memory. Each takes the compiler its time: with six everywhere the library took over eight minutes to build.
     const REGISTER_ROWS: [usize; 3];
 
@@ -173,6 +173,12 @@ pub trait EightRows: Vectors {
     fn dot_rows<const P: usize>(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], code_max: usize) -> Self::Ints;
     /// `acc[i] + sum(codes[4i..4i+4] * x[4i..4i+4])`, exactly: codes and `x` as in `dot_group`.
     fn dot_bytes(self, acc: Self::Ints, codes: Self::Codes, x: Self::Codes, code_max: usize) -> Self::Ints;
+    /// The same. Where a vector is two registers, the compiler does not go on with one of them before the other: else it goes through
+    /// all first ones, and keeps on the stack what it will need again for the second ones.
+    #[inline(always)]
+    fn together(self, ints: Self::Ints) -> Self::Ints {
+        ints
+    }
     /// The sum of each row's two lanes.
     fn row_sums(self, values: Self::Floats) -> [f32; 8];
 }

@@ -82,6 +82,13 @@ const fn at_a_time<S: Simd, A: Affine>() -> usize {
     if A::INTEGER_SCALES && !fields_of_16 { S::REGISTER_OF_ROWS } else { ROWS }
 }
 
+/// The most activation rows of a tile whose sums are registers.
+const fn register_rows<S: Simd, A: Affine, const P: usize>() -> usize {
+    // Q3_K has too many masks: with HIGH, three and four rows in registers take a third longer at the AVX2 level of a Zen 4.
+    let joined_of_16 = A::GROUP == 16 && matches!(A::EIGHT_ROWS, Some(Unpacking::Joined));
+    if S::REGISTER_OF_ROWS < ROWS && joined_of_16 && P == 2 { 2 } else { S::REGISTER_ROWS[P - 1] }
+}
+
 /// The whole job.
 ///
 /// # Safety
@@ -90,7 +97,7 @@ const fn at_a_time<S: Simd, A: Affine>() -> usize {
 pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
     // Comparisons with these constants let the compiler drop what no call reaches: from there on the panel is used.
     let decoded = const { panel::most_decoded::<S, A, P>() };
-    let most = least(decoded, S::REGISTER_ROWS[P - 1]);
+    let most = least(decoded, register_rows::<S, A, P>());
     if decoded > most && job.m > most {
         // SAFETY: the caller's promise.
         return unsafe { run_in_memory::<S, A, P>(s, job) };
@@ -106,6 +113,7 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
                 begin += unsafe {
                     let (x, y) = (job.x.add(begin * job.x_stride), band.job.y.add(begin * job.y_stride));
                     match least(job.m - begin, most) {
+                        7 if most >= 7 => tile::<S, A, P, 7>(s, &band, step, x, y),
                         6 if most >= 6 => tile::<S, A, P, 6>(s, &band, step, x, y),
                         5 if most >= 5 => tile::<S, A, P, 5>(s, &band, step, x, y),
                         4 if most >= 4 => tile::<S, A, P, 4>(s, &band, step, x, y),
@@ -282,13 +290,13 @@ unsafe fn with_integer_scales<S: Simd, A: Affine, const P: usize, const R: usize
     // SAFETY: the caller's promise. Written out, as the compiler does not always unroll a loop.
     unsafe {
         ask(blocks[0], blocks[1]);
-        quarter::<S, A, P>(s, blocks, 0, &scaling, x, x_stride, ints);
+        quarter::<S, A, P, R>(s, blocks, 0, &scaling, x, x_stride, ints);
         ask(blocks[R / 4], blocks[R / 4 + 1]);
-        quarter::<S, A, P>(s, blocks, 1, &scaling, x, x_stride, ints);
+        quarter::<S, A, P, R>(s, blocks, 1, &scaling, x, x_stride, ints);
         ask(blocks[R / 2], blocks[R / 2 + 1]);
-        quarter::<S, A, P>(s, blocks, 2, &scaling, x, x_stride, ints);
+        quarter::<S, A, P, R>(s, blocks, 2, &scaling, x, x_stride, ints);
         ask(blocks[R * 3 / 4], blocks[R * 3 / 4 + 1]);
-        quarter::<S, A, P>(s, blocks, 3, &scaling, x, x_stride, ints);
+        quarter::<S, A, P, R>(s, blocks, 3, &scaling, x, x_stride, ints);
     }
     for m in 0..acc.len() {
         // SAFETY: the caller's promise.
@@ -383,7 +391,7 @@ fn mins_times_floats<S: Simd, A: Affine>(s: S, scaling: &RowScaling<S>, sums: &[
 /// # Safety
 /// As `with_integer_scales`.
 #[inline(always)]
-unsafe fn quarter<S: Simd, A: Affine, const P: usize>(
+unsafe fn quarter<S: Simd, A: Affine, const P: usize, const R: usize>(
     s: S,
     blocks: [&A; 8],
     quarter: usize,
@@ -429,8 +437,8 @@ unsafe fn quarter<S: Simd, A: Affine, const P: usize>(
         for p in 0..P {
             let (low, high) = digits[p][quarter].split_at(32);
             let sum = if quarter == 0 { s.zero() } else { ints[m][p] };
-            let sum = half::<S, A>(s, sum, first, low, scaling, 2 * quarter, false);
-            ints[m][p] = half::<S, A>(s, sum, last, high, scaling, 2 * quarter + 1, high_nibbles);
+            let sum = half::<S, A, R>(s, sum, first, low, scaling, 2 * quarter, false);
+            ints[m][p] = half::<S, A, R>(s, sum, last, high, scaling, 2 * quarter + 1, high_nibbles);
         }
     }
 }
@@ -438,7 +446,7 @@ unsafe fn quarter<S: Simd, A: Affine, const P: usize>(
 /// Adds the scaled products of the 32 columns from `32 * index` on. `index` and whether codes are high nibbles are constants after
 /// inlining.
 #[inline(always)]
-fn half<S: Simd, A: Affine>(
+fn half<S: Simd, A: Affine, const R: usize>(
     s: S,
     sum: S::Ints,
     [a, b, c, d]: [S::Codes; 4],
@@ -451,19 +459,21 @@ fn half<S: Simd, A: Affine>(
     let x = [s.digits_to_rows(x0), s.digits_to_rows(x1), s.digits_to_rows(x2), s.digits_to_rows(x3)];
     if high_nibbles {
         const { assert!(!A::HIGH_NIBBLES || (A::GROUP == 32 && A::OFFSET.is_none() && A::CODE_MAX == 15)) };
-        return s.dot_high_nibbles(sum, [a, b, c, d], x, s.row_scales::<false>(scaling.scales[0], index, A::CODE_MAX));
+        let scales = s.row_scales::<false>(scaling.scales[0], index, A::CODE_MAX);
+        let sum = s.dot_high_nibbles(sum, [a, b, c, d], x, scales);
+        return if R == ROWS { s.together(sum) } else { sum };
     }
     if A::GROUP == 32 {
-        return dot::<S, A, 4>(s, sum, [a, b, c, d], x, scaling.scales[0], index);
+        return dot::<S, A, 4, R>(s, sum, [a, b, c, d], x, scaling.scales[0], index);
     }
     let scales = scaling.scales[index / 4];
-    let sum = dot::<S, A, 2>(s, sum, [a, b], [x[0], x[1]], scales, 2 * (index % 4));
-    dot::<S, A, 2>(s, sum, [c, d], [x[2], x[3]], scales, 2 * (index % 4) + 1)
+    let sum = dot::<S, A, 2, R>(s, sum, [a, b], [x[0], x[1]], scales, 2 * (index % 4));
+    dot::<S, A, 2, R>(s, sum, [c, d], [x[2], x[3]], scales, 2 * (index % 4) + 1)
 }
 
 /// Adds the products of a group, times the scale in byte `at` of each row.
 #[inline(always)]
-fn dot<S: Simd, A: Affine, const V: usize>(
+fn dot<S: Simd, A: Affine, const V: usize, const R: usize>(
     s: S,
     sum: S::Ints,
     codes: [S::Codes; V],
@@ -472,10 +482,12 @@ fn dot<S: Simd, A: Affine, const V: usize>(
     at: usize,
 ) -> S::Ints {
     let most = A::CODE_MAX;
-    match A::OFFSET {
+    let sum = match A::OFFSET {
         Some(_) => s.dot_group::<V, true>(sum, codes, x, s.row_scales::<true>(scales, at, most), most),
         None => s.dot_group::<V, false>(sum, codes, x, s.row_scales::<false>(scales, at, most), most),
-    }
+    };
+    // Of four rows there are no second registers, which this would make.
+    if R == ROWS { s.together(sum) } else { sum }
 }
 
 /// Columns of a group.
@@ -559,5 +571,5 @@ unsafe fn group_dots<S: Simd, A: Affine, const P: usize>(
     let digits = unsafe { &*digits.byte_add(p * CHUNK) };
     let [x0, x1, x2, x3] = digits.as_chunks::<8>().0 else { return s.zero() };
     let x = [s.digits_to_rows(x0), s.digits_to_rows(x1), s.digits_to_rows(x2), s.digits_to_rows(x3)];
-    s.dot_rows::<P>(group.codes, x, A::CODE_MAX)
+    s.together(s.dot_rows::<P>(group.codes, x, A::CODE_MAX))
 }

@@ -24,12 +24,12 @@ impl Dots for Maddubs {
     const PANEL_FROM_ZEN: PanelFrom = PanelFrom {
         floats: [6, 5, 3],
         integers: [6, 4, 3],
-        fields: [33, 10, 16],
-        joined: [40, 33, 257],
-        joined_of_16: [33, 33, 33],
-        six_bits: [193, 257, 513],
-        looked_up: [97, 16, 65],
-        float_scales: [18, 20, 12],
+        fields: [33, 10, 12],
+        joined: [40, 24, 257],
+        joined_of_16: [28, 12, 8],
+        six_bits: [18, 33, 33],
+        looked_up: [513, 513, 513],
+        float_scales: [17, 13, 8],
         groups_of_16: [7, 9, 5],
     };
     const PANEL_FROM_ZEN5: PanelFrom = PanelFrom {
@@ -89,14 +89,14 @@ impl Dots for Maddubs {
                 let narrow_steps = i16::MAX as usize / (2 * 128 * code_max);
                 return registers::panel_dots::<P, M, V>(w, x, starts, steps, narrow_steps, None, 1);
             }
-            // The top bit apart: 2 * 127 * 128 fits in 16 bits.
-            let mut sums = registers::panel_dots::<P, M, V>(w, x, starts, steps, 1, Some((127, 0)), 1);
-            let top = registers::panel_dots::<P, M, V>(w, x, [[0; P]; M], steps, 8, Some((1, 7)), 128);
+            // As in `add_split`: four products of pairs and upper five bits fit in 16 bits, and all of those and the lower three.
+            let mut sums = registers::panel_dots::<P, M, V>(w, x, starts, steps, 4, Some((31, 3)), 8);
+            let low = registers::panel_dots::<P, M, V>(w, x, [[0; P]; M], steps, 8, Some((7, 0)), 1);
             for v in 0..V {
                 for m in 0..M {
                     for p in 0..P {
                         for half in 0..2 {
-                            sums[v][m][p][half] = _mm256_add_epi32(sums[v][m][p][half], top[v][m][p][half]);
+                            sums[v][m][p][half] = _mm256_add_epi32(sums[v][m][p][half], low[v][m][p][half]);
                         }
                     }
                 }

@@ -65,12 +65,12 @@ impl Simd for Token {
     const PANEL_FROM_ZEN: PanelFrom = PanelFrom {
         floats: [7, 6, 4],
         integers: [7, 5, 4],
-        fields: [28, 14, 10],
-        joined: [24, 12, 8],
-        joined_of_16: [18, 10, 8],
-        six_bits: [10, 6, 4],
-        looked_up: [24, 14, 12],
-        float_scales: [22, 16, 13],
+        fields: [33, 16, 12],
+        joined: [28, 12, 8],
+        joined_of_16: [24, 12, 8],
+        six_bits: [12, 6, 4],
+        looked_up: [33, 18, 14],
+        float_scales: [24, 17, 14],
         groups_of_16: [7, 5, 4],
     };
     const PANEL_FROM_ZEN5: PanelFrom = PanelFrom {
