@@ -48,7 +48,8 @@ use crate::simd::{CHUNK, Simd};
 const MEMORY_TILE_ROWS: usize = 32;
 
 /// With neighbours (see [`Cpu::reads_neighbours`](super::cpu::Cpu)): how far beyond the next rows weights are asked for ahead of
-/// their use, in the order of memory: the first bytes of the last of those rows should not come too late. Q4_K from memory at the
+/// their use, in the order of memory: the first bytes of the last of those rows should not come too late (eight rows, however many
+/// are multiplied at the same time). Q4_K from memory at the
 /// AVX-512 level of a Zen 5, one thread, FAST, HIGH, EXACT: 28, 17, 17 GB/s without asking; 38, 39, 32 with the next rows, 39,
 /// 40, 36 so; 37, 35, 35 with the rows after the next. Tried and lost there: each row on its own, a fixed number of chunks
 /// ahead, whether neighbours (34, 32, 28) or an eighth of all rows apart (35, 39, 36).
@@ -69,8 +70,8 @@ const PAGE: usize = 4096;
 const AHEAD_OF_ROW: usize = 448;
 
 /// Whether rows are short enough for [`MOST_AHEAD`].
-fn is_near(job: &Job, at_a_time: usize) -> bool {
-    at_a_time * job.row_bytes + AHEAD <= MOST_AHEAD
+fn is_near(job: &Job) -> bool {
+    ROWS * job.row_bytes + AHEAD <= MOST_AHEAD
 }
 
 /// Weight rows at a time where sums are registers: as many as one register has, as the 16 registers of AVX2 do not hold the codes
@@ -105,7 +106,7 @@ pub(super) unsafe fn run<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
     let mut done = 0;
     while done < job.n {
         let rows = const { at_a_time::<S, A>() };
-        let band = Band::of(job, done, is_near(job, rows), rows);
+        let band = Band::of(job, done, is_near(job), rows);
         for step in 0..band.steps {
             let mut begin = 0;
             while begin < job.m {
@@ -139,7 +140,7 @@ unsafe fn run_in_memory<S: Simd, A: Affine, const P: usize>(s: S, job: &Job) {
     let (mut acc, mut values, mut ints) = ([s.splat(0.0); M], [s.splat(0.0); M], [[s.zero(); P]; M]);
     let mut done = 0;
     while done < job.n {
-        let band = Band::of(job, done, is_near(job, ROWS), ROWS);
+        let band = Band::of(job, done, is_near(job), ROWS);
         for step in 0..band.steps {
             let mut begin = 0;
             while begin < job.m {
@@ -217,7 +218,7 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize, const R: usize>(
     // Where there is no such row the first one stands in for it.
     // SAFETY: below `job.n`.
     let first = rows.map(|r| unsafe { job.w.add(if r < job.n { r } else { row } * job.row_bytes).cast::<A>() });
-    let ahead = job.w.wrapping_add(row * job.row_bytes + R * job.row_bytes + AHEAD);
+    let ahead = job.w.wrapping_add((row + ROWS) * job.row_bytes + AHEAD);
     // Once for all tiles of activation rows.
     let asks_ahead = std::ptr::eq(x, job.x);
     let asks_each = asks_ahead && !neighbours;
