@@ -128,8 +128,6 @@ pub trait EightRows: Vectors {
     fn rows(self, bytes: [&[u8; 32]; 8]) -> [Self::Codes; 4];
     /// The first 8 of 16 bytes of each row, and the last 8.
     fn short_rows(self, bytes: [&[u8; 16]; 8]) -> [Self::Codes; 2];
-    /// 8 bytes of each row, as words.
-    fn words_of_rows(self, words: [u64; 8]) -> Self::Codes;
     /// Of each row's 8 bytes those at `places`, 0 where a place is negative. `places` is a constant after inlining.
     fn pick(self, bytes: Self::Codes, places: [i8; 8]) -> Self::Codes;
     /// Of the 16 bytes of each two rows those at `places`, 0 where a place is negative. `places` is a constant after inlining.

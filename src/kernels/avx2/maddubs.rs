@@ -24,7 +24,7 @@ impl Dots for Maddubs {
     const PANEL_FROM_ZEN: PanelFrom = PanelFrom {
         floats: [6, 5, 3],
         integers: [6, 4, 3],
-        fields: [65, 10, 12],
+        fields: [65, 12, 12],
         joined: [40, 24, 257],
         joined_of_16: [28, 12, 8],
         six_bits: [18, 33, 33],

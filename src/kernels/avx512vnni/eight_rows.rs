@@ -74,13 +74,6 @@ impl EightRows for Token {
     }
 
     #[inline(always)]
-    fn words_of_rows(self, words: [u64; 8]) -> Self::Codes {
-        let [a, b, c, d, e, f, g, h] = words.map(|word| word as i64);
-        // SAFETY: the token.
-        unsafe { _mm512_setr_epi64(a, b, c, d, e, f, g, h) }
-    }
-
-    #[inline(always)]
     fn pick(self, bytes: Self::Codes, places: [i8; 8]) -> Self::Codes {
         let places = shared::places_of_two_rows(places);
         // SAFETY: the token; 16 bytes are read.

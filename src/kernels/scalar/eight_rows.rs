@@ -20,11 +20,6 @@ impl EightRows for Token {
     }
 
     #[inline(always)]
-    fn words_of_rows(self, words: [u64; 8]) -> Self::Codes {
-        from_fn(|i| words[i / 8].to_le_bytes()[i % 8])
-    }
-
-    #[inline(always)]
     fn pick(self, bytes: Self::Codes, places: [i8; 8]) -> Self::Codes {
         from_fn(|i| if places[i % 8] < 0 { 0 } else { bytes[i / 8 * 8 + places[i % 8] as usize] })
     }
