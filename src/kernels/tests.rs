@@ -5,7 +5,7 @@ use super::cpu::Cpu;
 use super::decode::Job;
 use super::panel::{PackJob, Sums, SweepJob};
 use super::{Isa, Kernels, Level, PanelKernels, Rows, Task, activations, panel};
-use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor, with_block};
+use crate::blocks::{Affine, Block, FloatWeight, Q2K, TensorType, Visitor, with_block};
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, Simd};
 
 /// Memory whose first or last byte lies at an unmapped page; what is left of its own pages must not change.
@@ -192,6 +192,60 @@ pub(crate) fn terms(tensor_type: TensorType, data: &[u8], k: usize) -> Vec<(f64,
         }
     }
     with_block(tensor_type, Terms(data, k))
+}
+
+/// At every level, whether or not its kernels use them.
+#[test]
+fn scaled_codes_are_codes_times_scales() {
+    struct Compare<'a>(&'a [Q2K; 8]);
+    impl Task for Compare<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let blocks = self.0.each_ref();
+            let scaling = Q2K::scaling_of_rows(blocks, s);
+            for quarter in 0..4 {
+                let codes = Q2K::codes_of_rows(blocks, s, quarter);
+                let scaled = Q2K::scaled_codes_of_rows(blocks, s, quarter, &scaling);
+                for column in 0..COLUMNS {
+                    // Products with a single 1, as above.
+                    let mut one = [0i8; 8];
+                    one[column % 8] = 1;
+                    let (half, vector, one) = (column / 32, column % 32 / 8, s.digits_to_rows(&one));
+                    let (mut code, mut product, mut scale) = ([0; LANES], [0; LANES], [0.0; LANES]);
+                    s.store_ints(s.dot_bytes(s.zero(), codes[half][vector], one, 3), &mut code);
+                    s.store_ints(s.dot_bytes(s.zero(), scaled[half][vector], one, 45), &mut product);
+                    let group = 4 * quarter + column / 16;
+                    s.store_floats(s.row_floats::<false>(scaling.scales[group / 8], group % 8 / 2), &mut scale);
+                    for row in 0..8 {
+                        let lane = 2 * row + column % 8 / 4;
+                        let scale = scale[2 * row + group % 2] as i32;
+                        assert_eq!(product[lane], code[lane] * scale, "quarter {quarter} column {column} row {row}");
+                    }
+                }
+            }
+        }
+    }
+    let mut random = Random(5);
+    for _ in 0..20 {
+        let bytes: Vec<u8> = (0..8 * size_of::<Q2K>()).map(|_| random.bits() as u8).collect();
+        let blocks = crate::blocks::as_blocks::<Q2K>(&bytes).as_array().unwrap();
+        for level in levels() {
+            // SAFETY: the level is available.
+            unsafe {
+                match level {
+                    Level::Scalar => super::scalar::Scalar::run(Compare(blocks)),
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => super::avx2::Avx2::run(Compare(blocks)),
+                    #[cfg(target_arch = "x86_64")]
+                    Level::AvxVnni => super::avxvnni::AvxVnni::run(Compare(blocks)),
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512Vnni | Level::Amx => super::avx512vnni::Avx512Vnni::run(Compare(blocks)),
+                    #[allow(unreachable_patterns, reason = "on x86_64 every level has its line")]
+                    _ => unreachable!(),
+                }
+            }
+        }
+    }
 }
 
 #[test]
