@@ -160,13 +160,26 @@ pub trait EightRows: Vectors {
     ) -> Self::Ints;
     /// The same with four vectors, whose codes are the high nibbles of `bytes`, and unsigned scales of `row_scales` for codes of at
     /// most 15.
+    #[inline(always)]
     fn dot_high_nibbles(
         self,
         acc: Self::Ints,
         bytes: [Self::Codes; 4],
         x: [Self::Codes; 4],
         scales: Self::Scales,
-    ) -> Self::Ints;
+    ) -> Self::Ints
+    where
+        Self: Simd,
+    {
+        let [a, b, c, d] = bytes;
+        let codes = [
+            self.shift_right(a, 4, 4, 15),
+            self.shift_right(b, 4, 4, 15),
+            self.shift_right(c, 4, 4, 15),
+            self.shift_right(d, 4, 4, 15),
+        ];
+        self.dot_group::<4, false>(acc, codes, x, scales, 15)
+    }
     /// `sum over v of sum(codes[v][4i..4i+4] * x[v][4i..4i+4])`, exactly: codes and `x` as in `dot_group`. One of `P` such sums.
     fn dot_rows<const P: usize>(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], code_max: usize) -> Self::Ints;
     /// `acc[i] + sum(codes[4i..4i+4] * x[4i..4i+4])`, exactly: codes and `x` as in `dot_group`.

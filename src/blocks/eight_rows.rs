@@ -2,7 +2,7 @@
 //! vectors. Which types have it: `Affine::EIGHT_ROWS`.
 
 use super::Block;
-use crate::simd::Simd;
+use crate::simd::{COLUMNS, Simd};
 
 /// How codes are unpacked, which decides from how many activation rows on a panel is faster.
 #[derive(Clone, Copy)]
@@ -17,6 +17,18 @@ pub(crate) enum Unpacking {
     LookedUp,
     /// In groups of 32, each with a float scale.
     FloatScales,
+}
+
+/// Masks for all rows: each of `masks` for `bytes_each` bytes, again and again.
+#[inline(always)]
+pub(super) const fn repeated<const N: usize>(masks: [u8; N], bytes_each: usize) -> [u8; COLUMNS] {
+    let mut bytes = [0; COLUMNS];
+    let mut i = 0;
+    while i < COLUMNS {
+        bytes[i] = masks[i / bytes_each % N];
+        i += 1;
+    }
+    bytes
 }
 
 /// The first 16 bytes of a block.

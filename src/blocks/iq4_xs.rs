@@ -11,13 +11,14 @@
 //! Source of the layout: ggml-common.h and ggml-quants.c of ggml 0.21.0 (MIT).
 
 use super::check::finite;
+use super::eight_rows::repeated;
 use super::fit::inverse;
 use super::grids::wide_bytes;
 use super::iq4_nl::{CODES, LEVELS, codes, fit, write};
 use super::levels::squared_error;
 use super::scale::Normal;
 use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, Unpacking, head};
-use crate::simd::{COLUMNS, Lookups, Simd};
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One IQ4_XS block.
@@ -155,27 +156,16 @@ impl Affine for Iq4Xs {
         let [head, _] = s.short_rows(blocks.map(head));
         let low = s.pick(head, [4, 4, 5, 5, 6, 6, 7, 7]);
         let low = s.or(
-            s.and(low, s.bytes(&const { fours([15, 0, 15, 0]) })),
-            s.and(s.shift_right(low, 4, 4, 15), s.bytes(&const { fours([0, 15, 0, 15]) })),
+            s.and(low, s.bytes(&const { repeated([15, 0, 15, 0], 1) })),
+            s.and(s.shift_right(low, 4, 4, 15), s.bytes(&const { repeated([0, 15, 0, 15], 1) })),
         );
         let high = s.pick(head, [2, 2, 2, 2, 3, 3, 3, 3]);
-        let first = s.shift_left(s.and(high, s.bytes(&const { fours([3, 0, 0, 0]) })), 4);
-        let second = s.shift_left(s.and(high, s.bytes(&const { fours([0, 12, 0, 0]) })), 2);
-        let third = s.and(high, s.bytes(&const { fours([0, 0, 0x30, 0]) }));
-        let last = s.shift_right(s.and(high, s.bytes(&const { fours([0, 0, 0, 0xc0]) })), 2, 2, 0x30);
+        let first = s.shift_left(s.and(high, s.bytes(&const { repeated([3, 0, 0, 0], 1) })), 4);
+        let second = s.shift_left(s.and(high, s.bytes(&const { repeated([0, 12, 0, 0], 1) })), 2);
+        let third = s.and(high, s.bytes(&const { repeated([0, 0, 0x30, 0], 1) }));
+        let last = s.shift_right(s.and(high, s.bytes(&const { repeated([0, 0, 0, 0xc0], 1) })), 2, 2, 0x30);
         let high = s.or(s.or(first, second), s.or(third, last));
         let scales = s.sub(s.or(low, high), s.splat_codes(32));
         RowScaling::offset(s, 128, s.row_halves(head).0, [scales; 2])
     }
-}
-
-/// Four masks, again and again.
-const fn fours(masks: [u8; 4]) -> [u8; COLUMNS] {
-    let mut bytes = [0; COLUMNS];
-    let mut i = 0;
-    while i < COLUMNS {
-        bytes[i] = masks[i % 4];
-        i += 1;
-    }
-    bytes
 }

@@ -13,9 +13,10 @@
 
 use super::bits::{pack, unpack};
 use super::check::both_finite;
+use super::eight_rows::repeated;
 use super::super_block::ScalesAndMins;
 use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, Unpacking};
-use crate::simd::{COLUMNS, Lookups, Simd};
+use crate::simd::{Lookups, Simd};
 use half::f16;
 
 /// One Q2_K block.
@@ -145,24 +146,12 @@ impl Affine for Q2K {
             let shift = 4 * (quarter as u32 % 2);
             let group = i as u8 / 2;
             let index =
-                s.or(s.shift_right(bytes[i], shift, shift, 3), s.bytes(&eight_bytes_each([8 * group, 8 * group + 4])));
+                s.or(s.shift_right(bytes[i], shift, shift, 3), s.bytes(&repeated([8 * group, 8 * group + 4], 8)));
             codes[0][i] = s.look_up_two(first, index);
             let index =
-                s.or(s.shift_right(bytes[i], shift, shift, 12), s.bytes(&eight_bytes_each([2 * group, 2 * group + 1])));
+                s.or(s.shift_right(bytes[i], shift, shift, 12), s.bytes(&repeated([2 * group, 2 * group + 1], 8)));
             codes[1][i] = s.look_up_two(last, index);
         }
         codes
     }
-}
-
-/// A byte for each even row and one for each odd one.
-#[inline(always)]
-const fn eight_bytes_each(rows: [u8; 2]) -> [u8; COLUMNS] {
-    let mut bytes = [0; COLUMNS];
-    let mut i = 0;
-    while i < COLUMNS {
-        bytes[i] = rows[i / 8 % 2];
-        i += 1;
-    }
-    bytes
 }

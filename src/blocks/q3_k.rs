@@ -14,8 +14,8 @@
 
 use super::bits::{pack, unpack};
 use super::check::finite;
+use super::eight_rows::repeated;
 use super::signed::Signed;
-use super::six_bits::eight_times;
 use super::super_block::SignedScales;
 use super::{Affine, Block, Quantizer, RowScaling, Scaling, TensorType, Unpacking, tail};
 use crate::simd::{Lookups, Simd};
@@ -158,7 +158,7 @@ impl Affine for Q3K {
         let [first, last] = s.short_rows(blocks.map(tail));
         let low = s.or(s.pick(first, [2, 3, 4, 5, 6, 7, -1, -1]), s.pick(last, [-1, -1, -1, -1, -1, -1, 0, 1]));
         let high = s.pick(last, [2, 3, 4, 5, 2, 3, 4, 5]);
-        let masked = |first: u8, last: u8| s.and(high, s.bytes(&eight_times([first, last])));
+        let masked = |first: u8, last: u8| s.and(high, s.bytes(&repeated([first, last], 4)));
         let scales = [
             s.or(s.and(low, s.splat_codes(15)), s.or(s.shift_left(masked(3, 0), 4), s.shift_left(masked(0, 12), 2))),
             s.or(s.shift_right(low, 4, 4, 15), s.or(masked(0x30, 0), s.shift_right(masked(0, 0xc0), 2, 2, 0x30))),

@@ -5,18 +5,8 @@
 //! g >= 4:  s[g] = byte[g+4] & 15 | byte[g-4] >> 6 << 4       m[g] = byte[g+4] >> 4 | byte[g] >> 6 << 4
 //! ```
 
-use crate::simd::{COLUMNS, Simd};
-
-/// Two masks of four bytes each, for each of eight rows.
-pub(super) const fn eight_times(masks: [u8; 2]) -> [u8; COLUMNS] {
-    let mut bytes = [0; COLUMNS];
-    let mut i = 0;
-    while i < COLUMNS {
-        bytes[i] = masks[i / 4 % 2];
-        i += 1;
-    }
-    bytes
-}
+use super::eight_rows::repeated;
+use crate::simd::Simd;
 
 /// See the module's text.
 #[derive(Clone, Copy, Debug)]
@@ -47,9 +37,9 @@ impl SixBits {
         // `first` ends with s0..s3, `last` is m0..m3, h0..h3; those four bytes twice.
         let s0123 = s.pick(first, [4, 5, 6, 7, 4, 5, 6, 7]);
         let m0123 = s.pick(last, [0, 1, 2, 3, 0, 1, 2, 3]);
-        let six = s.bytes(&const { eight_times([63, 0]) });
-        let four = s.bytes(&const { eight_times([0, 15]) });
-        let two = s.bytes(&const { eight_times([0, 0x30]) });
+        let six = s.bytes(&const { repeated([63, 0], 4) });
+        let four = s.bytes(&const { repeated([0, 15], 4) });
+        let two = s.bytes(&const { repeated([0, 0x30], 4) });
         let scales = s.or(s.and(s0123, six), s.and(last, four));
         let mins = s.or(s.and(last, six), s.and(s.shift_right(last, 4, 4, 15), four));
         (

@@ -30,6 +30,7 @@ mod eight_rows;
 mod float;
 pub(crate) mod float_state;
 mod level;
+mod mins;
 pub(crate) mod panel;
 mod scalar;
 mod shared;

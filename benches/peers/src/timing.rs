@@ -40,8 +40,8 @@ fn timed(contestant: &mut dyn Contestant, calls: usize) -> f64 {
     begin.elapsed().as_secs_f64() / calls as f64
 }
 
-/// Times every contestant, in turns: seconds per call in each turn, rounds in order. Short calls are repeated within a turn, and a call that is not timed comes first:
-/// it wakes the threads and brings the operands into the cache.
+/// Times every contestant, in turns: seconds per call in each turn, rounds in order. Short calls are repeated within a turn, and
+/// a call that is not timed comes first: it wakes the threads and brings the operands into the cache.
 pub fn rounds(contestants: &mut [Box<dyn Contestant + '_>], effort: Effort) -> Vec<Vec<f64>> {
     /// Above this many seconds, what the first call of a turn costs more does not show.
     const LONG: f64 = 50e-3;

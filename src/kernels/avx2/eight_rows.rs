@@ -2,7 +2,7 @@
 
 use super::{Dots, Token, registers};
 use crate::kernels::shared;
-use crate::simd::{EightRows, Simd};
+use crate::simd::EightRows;
 use core::arch::x86_64::*;
 
 /// 8 bytes at a time from 32 of each of four rows.
@@ -89,12 +89,7 @@ impl<D: Dots> EightRows for Token<D> {
 
     #[inline(always)]
     fn pick(self, bytes: Self::Codes, places: [i8; 8]) -> Self::Codes {
-        let places = shared::places_of_two_rows(places);
-        // SAFETY: the token; 16 bytes are read.
-        unsafe {
-            let places = _mm256_broadcastsi128_si256(_mm_loadu_si128(places.as_ptr().cast()));
-            [_mm256_shuffle_epi8(bytes[0], places), _mm256_shuffle_epi8(bytes[1], places)]
-        }
+        self.pick_of_two(bytes, shared::places_of_two_rows(places))
     }
 
     #[inline(always)]
@@ -179,24 +174,6 @@ impl<D: Dots> EightRows for Token<D> {
             sums[half] = self.0.add_group(acc[half], of_codes, of_x, scales[half], code_max);
         }
         sums
-    }
-
-    #[inline(always)]
-    fn dot_high_nibbles(
-        self,
-        acc: Self::Ints,
-        bytes: [Self::Codes; 4],
-        x: [Self::Codes; 4],
-        scales: Self::Scales,
-    ) -> Self::Ints {
-        let [a, b, c, d] = bytes;
-        let codes = [
-            self.shift_right(a, 4, 4, 15),
-            self.shift_right(b, 4, 4, 15),
-            self.shift_right(c, 4, 4, 15),
-            self.shift_right(d, 4, 4, 15),
-        ];
-        self.dot_group::<4, false>(acc, codes, x, scales, 15)
     }
 
     #[inline(always)]

@@ -75,9 +75,7 @@ impl EightRows for Token {
 
     #[inline(always)]
     fn pick(self, bytes: Self::Codes, places: [i8; 8]) -> Self::Codes {
-        let places = shared::places_of_two_rows(places);
-        // SAFETY: the token; 16 bytes are read.
-        unsafe { _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(_mm_loadu_si128(places.as_ptr().cast()))) }
+        self.pick_of_two(bytes, shared::places_of_two_rows(places))
     }
 
     #[inline(always)]

@@ -91,18 +91,6 @@ impl EightRows for Token {
     }
 
     #[inline(always)]
-    fn dot_high_nibbles(
-        self,
-        acc: Self::Ints,
-        bytes: [Self::Codes; 4],
-        x: [Self::Codes; 4],
-        scales: Self::Scales,
-    ) -> Self::Ints {
-        let codes = from_fn(|v| from_fn(|i| bytes[v][i] >> 4));
-        self.dot_group::<4, false>(acc, codes, x, scales, 15)
-    }
-
-    #[inline(always)]
     fn dot_rows<const P: usize>(self, codes: [Self::Codes; 4], x: [Self::Codes; 4], code_max: usize) -> Self::Ints {
         self.dot_group::<4, true>([0; LANES], codes, x, [1; LANES], code_max)
     }
