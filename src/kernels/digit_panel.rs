@@ -26,12 +26,27 @@
 
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
-use super::panel::{Ahead, PackJob, STRIPS, SweepJob};
+use super::panel::{Ahead, PackJob, STRIPS, SUM_ROWS, Sums, SweepJob};
 use crate::blocks::Affine;
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
 use std::mem::MaybeUninit;
 
-/// The most activation rows of a tile.
+/// The most chunks of a panel: it should stay in the second cache, with the activations that are multiplied with it.
+pub(super) const PANEL_CHUNKS: usize = 8;
+/// The most strips of a panel. Activations come from far away once for each panel.
+pub(super) const PANEL_STRIPS: usize = 16;
+
+/// The most bytes of a panel.
+pub(super) const PANEL_BYTES: usize = PANEL_STRIPS * PANEL_CHUNKS * record_bytes(16);
+
+/// As in `panel`: scratch is at most 2 MiB per thread.
+const _: () = {
+    let sums = SUM_ROWS * PANEL_STRIPS * LANES * size_of::<f32>();
+    let space = kept_bytes(SUM_ROWS) + PANEL_CHUNKS * tiled_bytes(16, SUM_ROWS, 3);
+    assert!(PANEL_BYTES + sums + space + 64 <= 2 << 20);
+};
+
+/// Activation rows of a tile.
 const TILE_ROWS: usize = 16;
 /// Bytes of a tile of weights: 64 columns of 16 rows.
 const TILE_BYTES: usize = COLUMNS * LANES;
@@ -42,13 +57,16 @@ const D: usize = 2 * DIGIT_BYTES;
 /// Where the mins lie in a record.
 const MINS: usize = D + LANES * size_of::<f32>();
 
-/// Integer sums of a tile of activation rows with a strip.
+/// Integer sums of a tile of activation rows with each strip.
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
-pub(super) struct IntTile(pub(super) [[i32; LANES]; TILE_ROWS]);
+pub(super) struct IntTiles(pub(super) [[[i32; LANES]; TILE_ROWS]; STRIPS]);
 
-/// Sums of one weight: of two tiles of rows, each with two strips.
-type IntTiles = [[IntTile; STRIPS]; 2];
+impl IntTiles {
+    /// Nothing summed up yet.
+    #[cfg(test)]
+    pub(super) const ZERO: IntTiles = IntTiles([[[0; LANES]; TILE_ROWS]; STRIPS]);
+}
 
 /// What the digit panel needs beyond the vocabulary.
 pub(super) trait Digits: Simd {
@@ -65,20 +83,31 @@ pub(super) trait Digits: Simd {
     fn load_ints(self, ints: &[i32; LANES]) -> Self::Ints;
 }
 
-/// A matrix unit, ready for tiles of some number of activation rows.
+/// A matrix unit: a tile of activations and two pairs of tiles of sums, numbers 0 and 1, each with a tile for either strip.
 pub(super) trait Tiles {
-    /// `out[m][v] = sum of w[v] * x[m]` over `QUARTERS` times 64 columns, for `M` tiles of activation rows and both strips.
+    /// Takes a tile of activations.
     ///
     /// # Safety
-    /// `x[m]` points to the rows of a tile, `stride` bytes apart, each `64 * QUARTERS` signed digits; `w[v]` to `QUARTERS`
-    /// tiles of 1024 bytes, `out` to `M` pairs of tiles to be written.
-    unsafe fn multiply<const M: usize, const QUARTERS: usize>(
-        &self,
-        x: [*const u8; M],
-        stride: usize,
-        w: [*const u8; STRIPS],
-        out: *mut [IntTile; STRIPS],
-    );
+    /// `x` points to its `TILE_BYTES`: 64 signed digits of each of 16 rows.
+    unsafe fn take(&mut self, x: *const u8);
+
+    /// Adds the activations times two tiles of weights to the sums of `PAIR`.
+    ///
+    /// # Safety
+    /// `w` points to `TILE_BYTES` each.
+    unsafe fn add<const PAIR: usize>(&mut self, w: [*const u8; STRIPS]);
+
+    /// The sums of `PAIR` to `out`, then `add` from zero.
+    ///
+    /// # Safety
+    /// As `add`; `out` points to tiles to be written.
+    unsafe fn store_and_add<const PAIR: usize>(&mut self, out: *mut IntTiles, w: [*const u8; STRIPS]);
+
+    /// The sums of `PAIR` to `out`.
+    ///
+    /// # Safety
+    /// `out` points to tiles to be written.
+    unsafe fn store<const PAIR: usize>(&mut self, out: *mut IntTiles);
 }
 
 /// The groups of a chunk that have mins of their own.
@@ -92,11 +121,6 @@ pub(super) const fn min_groups<A: Affine>() -> usize {
 /// Bytes of one strip and chunk.
 pub(super) const fn record_bytes(min_groups: usize) -> usize {
     MINS + min_groups * LANES * size_of::<f32>()
-}
-
-/// Activation rows of a tile in a sweep over `m` of them.
-pub(super) fn tile_rows(m: usize) -> usize {
-    m.min(TILE_ROWS)
 }
 
 /// Unpacks weight rows of blocks `A` into a digit panel.
@@ -179,170 +203,344 @@ unsafe fn pack_record<S: Digits, A: Affine>(s: S, blocks: [&[A]; LANES], record:
     }
 }
 
-/// Some activation rows, by the tiles that hold them, and one chunk.
+/// What is needed of an activation row and chunk besides its digits: sums over the groups that have mins, and the scale.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct RowHead<const MIN_GROUPS: usize> {
+    sums: [f32; MIN_GROUPS],
+    scale: f32,
+}
+
+/// Bytes of some rows of activations as tiles want them, one chunk.
+const fn tiled_bytes(min_groups: usize, m: usize, planes: usize) -> usize {
+    let head = if min_groups == 16 { size_of::<RowHead<16>>() } else { size_of::<RowHead<8>>() };
+    m.next_multiple_of(TILE_ROWS) * (head + planes * CHUNK)
+}
+
+/// Bytes of the sums of `m` rows of two strips, as they are kept from chunk to chunk.
+const fn kept_bytes(m: usize) -> usize {
+    m * STRIPS * LANES * size_of::<f32>()
+}
+
+/// See `PanelKernels::space`: sums, then activations.
+pub(super) fn space<A: Affine>(m: usize, chunks: usize, planes: usize) -> usize {
+    kept_bytes(m) + chunks * tiled_bytes(min_groups::<A>(), m, planes)
+}
+
+/// A chunk of activations as tiles want them: heads, then tiles, each those of a plane and 64 columns of 16 rows.
+#[derive(Clone, Copy)]
+struct Tiled<const MIN_GROUPS: usize, const P: usize> {
+    data: *mut u8,
+    m: usize,
+}
+
+impl<const MIN_GROUPS: usize, const P: usize> Tiled<MIN_GROUPS, P> {
+    /// Those of a job.
+    #[inline(always)]
+    fn of(job: &SweepJob, chunk: usize) -> Self {
+        let m = job.m.next_multiple_of(TILE_ROWS);
+        let data = job.space.wrapping_add(kept_bytes(job.m) + chunk * tiled_bytes(MIN_GROUPS, m, P));
+        Tiled { data, m }
+    }
+
+    #[inline(always)]
+    fn head(&self, row: usize) -> *mut RowHead<MIN_GROUPS> {
+        const { assert!(MIN_GROUPS == 16 || size_of::<RowHead<MIN_GROUPS>>() == size_of::<RowHead<8>>()) };
+        self.data.cast::<RowHead<MIN_GROUPS>>().wrapping_add(row)
+    }
+
+    /// The tiles that begin with row `row`.
+    #[inline(always)]
+    fn tiles(&self, row: usize) -> *mut u8 {
+        self.data.wrapping_add(self.m * size_of::<RowHead<MIN_GROUPS>>() + row * P * CHUNK)
+    }
+
+    /// Lays out row `row` of the job's activations so; rows after the last one are like that.
+    ///
+    /// # Safety
+    /// As [`sweep`]; this is the job's at `chunk`.
+    #[inline(always)]
+    unsafe fn fill(&self, job: &SweepJob, chunk: usize, row: usize) {
+        let source = job.x.wrapping_add(row.min(job.m - 1) * job.x_stride + chunk * chunk_bytes(P));
+        let lines = self.tiles(row / TILE_ROWS * TILE_ROWS).wrapping_add(row % TILE_ROWS * COLUMNS);
+        // SAFETY: the caller's promise: the row and chunk are packed, and the space has `tiled_bytes` for each chunk.
+        unsafe {
+            let header = &*source.cast::<Header>();
+            let mut head = RowHead { sums: [0.0; MIN_GROUPS], scale: header.scale };
+            for g in 0..MIN_GROUPS {
+                head.sums[g] = if MIN_GROUPS == 8 { header.sums32[g] } else { header.sums16[g] };
+            }
+            self.head(row).write(head);
+            let digits = source.add(size_of::<Header>()).cast::<[u8; COLUMNS]>();
+            for line in 0..P * QUARTERS {
+                lines.add(line * TILE_BYTES).cast::<[u8; COLUMNS]>().write(*digits.add(line));
+            }
+        }
+    }
+}
+
+/// At most 16 activation rows, one chunk, and two strips.
 #[derive(Clone, Copy)]
 struct Block {
     /// First row.
     begin: usize,
-    /// After the last row.
-    end: usize,
-    /// Rows of a tile.
-    tile_rows: usize,
-    /// Where the tiles begin. Rows before the block's first belong to another block, which has them already.
-    tiles: [usize; 2],
+    /// How many.
+    rows: usize,
     chunk: usize,
+    /// The first strip.
+    strip: usize,
 }
 
-impl Block {
-    /// The block that begins with row `begin` of `m`. Its last tile may reach back, so that all tiles are whole.
-    #[inline(always)]
-    fn of(begin: usize, m: usize, chunk: usize) -> Block {
-        let tile_rows = tile_rows(m);
-        let last = m - tile_rows;
-        let tiles = [begin.min(last), (begin + tile_rows).min(last)];
-        Block { begin, end: m.min(begin + 2 * tile_rows), tile_rows, tiles, chunk }
-    }
+/// Integer sums of a block, by weight. One weight more than planes.
+type Ints = [MaybeUninit<IntTiles>; 4];
 
-    /// Whether it needs its second tile.
-    #[inline(always)]
-    fn has_two_tiles(&self) -> bool {
-        self.end - self.begin > self.tile_rows
-    }
-}
-
-/// A digit panel times packed activations. `tiles` must be ready for `tile_rows(job.m)` rows.
+/// A digit panel times packed activations.
 ///
-/// The floats of a block are computed between the integer products of the next one: the matrix unit works on its own, and the
-/// core looks far enough ahead to do both at once (not measured yet).
+/// The floats of a block are computed between the products of the next one: the matrix unit works on its own, and the core looks
+/// far enough ahead to do both at once, as long as both find what they need in the first cache. That is what the order of
+/// products is made for, in which each tile of activations is used once, for both kinds of digits of a block of 16 rows (against
+/// one weight after another for 32 rows: integer sums take half the space).
 ///
 /// # Safety
 /// As `Kernels`, for a panel that `pack` has made.
 #[inline(always)]
 pub(super) unsafe fn sweep<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P: usize>(
     s: S,
-    tiles: &T,
+    tiles: &mut T,
     job: SweepJob,
 ) {
-    // One weight more than planes; two sets, as one is folded while the other is written.
-    let mut ints: [[MaybeUninit<IntTiles>; 4]; 2] = [[MaybeUninit::uninit(); 4]; 2];
-    let mut set = 0;
-    let mut pending: Option<Block> = None;
-    let mut ahead = Ahead::of(&job, job.chunks * job.m.div_ceil(2 * TILE_ROWS));
-    for chunk in 0..job.chunks {
-        let mut begin = 0;
-        while begin < job.m {
-            let block = Block::of(begin, job.m, chunk);
-            ahead.step(s);
-            for weight in 0..=P {
-                // SAFETY: the caller's promise: block and chunk lie in the job; a pending block's sums were written before.
-                unsafe {
-                    let out = ints[set][weight].as_mut_ptr();
-                    multiply::<T, MIN_GROUPS, P>(tiles, &job, &block, weight, out.cast());
-                    if let Some(pending) = &pending {
-                        fold::<S, MIN_GROUPS, P>(s, &job, pending, &ints[1 - set], weight);
-                    }
-                }
-            }
-            set = 1 - set;
-            pending = Some(block);
-            begin = block.end;
+    // Rows apart, as they are packed, lie on as many pages as there are: tiles that were loaded from there took a seventh longer
+    // (Granite Rapids). In the order of memory: chunk by chunk, the CPU does not see what comes next, and took three times as long.
+    for row in 0..job.m.next_multiple_of(TILE_ROWS) {
+        for chunk in 0..job.chunks {
+            // SAFETY: the caller's promise.
+            unsafe { Tiled::<MIN_GROUPS, P>::of(&job, chunk).fill(&job, chunk, row) };
         }
     }
-    if let Some(pending) = &pending {
-        for part in 0..=P {
-            // SAFETY: as above.
-            unsafe { fold::<S, MIN_GROUPS, P>(s, &job, pending, &ints[1 - set], part) };
+    // One set of sums is folded while the other is written.
+    let mut ints: [Ints; 2] = [[MaybeUninit::uninit(); 4]; 2];
+    let mut set = 0;
+    let mut last: Option<Block> = None;
+    let mut ahead = Ahead::of(&job, job.strips / STRIPS * job.chunks * job.m.div_ceil(TILE_ROWS));
+    for strip in (0..job.strips).step_by(STRIPS) {
+        for chunk in 0..job.chunks {
+            for begin in (0..job.m).step_by(TILE_ROWS) {
+                let block = Block { begin, rows: (job.m - begin).min(TILE_ROWS), chunk, strip };
+                ahead.step(s);
+                let [even, odd] = &mut ints;
+                let (now, before) = if set == 0 { (even, odd) } else { (odd, even) };
+                // SAFETY: the caller's promise: block and chunk lie in the job; the last block's sums were written before,
+                // but those of its last two weights.
+                unsafe { multiply::<S, T, MIN_GROUPS, P>(s, tiles, &job, &block, now, last.as_ref(), before) };
+                set = 1 - set;
+                last = Some(block);
+            }
+        }
+    }
+    if let Some(last) = &last {
+        let ints = &mut ints[1 - set];
+        // SAFETY: as above.
+        unsafe {
+            let [first, second] = last_weights::<P>();
+            tiles.store::<0>(ints[first].as_mut_ptr());
+            tiles.store::<1>(ints[second].as_mut_ptr());
+            let fold = Fold::<S, MIN_GROUPS, P>::of(s, &job, last, ints);
+            fold.rows(s, 0, last.rows);
         }
     }
 }
 
-/// The records of both strips at `chunk`.
+/// The weights whose sums are in either pair of tiles after a block.
+const fn last_weights<const P: usize>() -> [usize; 2] {
+    // Plane p adds its products with high digits to weight p in pair p % 2, those with low digits to p + 1 in the other one.
+    if P % 2 == 0 { [P, P - 1] } else { [P - 1, P] }
+}
+
+/// The records of a block's strips at its chunk.
 ///
 /// # Safety
-/// The job has the chunk.
+/// The job has the block.
 #[inline(always)]
-unsafe fn records<const MIN_GROUPS: usize>(job: &SweepJob, chunk: usize) -> [*const u8; STRIPS] {
+unsafe fn records<const MIN_GROUPS: usize>(job: &SweepJob, block: &Block) -> [*const u8; STRIPS] {
     let mut records = [job.panel; STRIPS];
-    for strip in 0..STRIPS {
+    for v in 0..STRIPS {
         // SAFETY: the caller's promise.
-        records[strip] = unsafe { job.panel.add((strip * job.chunks + chunk) * record_bytes(MIN_GROUPS)) };
+        records[v] =
+            unsafe { job.panel.add(((block.strip + v) * job.chunks + block.chunk) * record_bytes(MIN_GROUPS)) };
     }
     records
 }
 
-/// The integer sums of `weight`.
+/// The integer sums of a block into `ints`, but those of the last two weights, which stay in the tiles; and the floats of the block
+/// before, `last`.
 ///
 /// # Safety
-/// The job has the block; `out` points to `IntTiles`.
+/// The job has both blocks; `last_ints` holds the sums of the last one, the tiles those of its last weights.
 #[inline(always)]
-unsafe fn multiply<T: Tiles, const MIN_GROUPS: usize, const P: usize>(
-    tiles: &T,
+unsafe fn multiply<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P: usize>(
+    s: S,
+    tiles: &mut T,
     job: &SweepJob,
     block: &Block,
-    weight: usize,
-    out: *mut [IntTile; STRIPS],
+    ints: &mut Ints,
+    last: Option<&Block>,
+    last_ints: &mut Ints,
 ) {
-    // The highest weight has only high digits of w, the lowest only low ones.
-    let (plane, digit) = if weight == 0 { (0, 1) } else { (weight - 1, 0) };
-    let both = weight > 0 && weight < P;
-    // SAFETY: the caller's promise: the rows of each tile lie in the job, `both` only with a plane to follow; records hold
-    // two kinds of digits.
+    // Pairs of products.
+    let steps = const { 2 * QUARTERS * P };
+    // SAFETY: the caller's promise: records hold two kinds of digits; all rows of a tile lie in the job's space.
     unsafe {
-        let mut w = records::<MIN_GROUPS>(job, block.chunk);
-        for strip in 0..STRIPS {
-            w[strip] = w[strip].add(digit * DIGIT_BYTES);
-        }
-        let first = job.x.add(block.chunk * chunk_bytes(P) + size_of::<Header>() + plane * CHUNK);
-        let x = [first.add(block.tiles[0] * job.x_stride), first.add(block.tiles[1] * job.x_stride)];
-        match (block.has_two_tiles(), both) {
-            (true, true) => tiles.multiply::<2, 8>(x, job.x_stride, w, out),
-            (true, false) => tiles.multiply::<2, 4>(x, job.x_stride, w, out),
-            (false, true) => tiles.multiply::<1, 8>([x[0]], job.x_stride, w, out),
-            (false, false) => tiles.multiply::<1, 4>([x[0]], job.x_stride, w, out),
+        let w = records::<MIN_GROUPS>(job, block);
+        let x = Tiled::<MIN_GROUPS, P>::of(job, block.chunk).tiles(block.begin);
+        let fold = last.map(|last| Fold::<S, MIN_GROUPS, P>::of(s, job, last, last_ints));
+        let mut step = 0;
+        for plane in 0..P {
+            for quarter in 0..QUARTERS {
+                tiles.take(x.add((plane * QUARTERS + quarter) * TILE_BYTES));
+                for digit in [1, 0] {
+                    let tile = digit * DIGIT_BYTES + quarter * TILE_BYTES;
+                    let w = [w[0].add(tile), w[1].add(tile)];
+                    let pair = (plane + 1 - digit) % 2;
+                    // The first block stores what has no meaning, where nobody looks at it.
+                    match (quarter, plane, digit) {
+                        (0, 0, 1) => {
+                            tiles.store_and_add::<0>(last_ints[last_weights::<P>()[0]].as_mut_ptr(), w);
+                        }
+                        (0, 0, _) => {
+                            tiles.store_and_add::<1>(last_ints[last_weights::<P>()[1]].as_mut_ptr(), w);
+                        }
+                        (0, 1, 0) => tiles.store_and_add::<0>(ints[0].as_mut_ptr(), w),
+                        (0, 2, 0) => tiles.store_and_add::<1>(ints[1].as_mut_ptr(), w),
+                        _ if pair == 0 => tiles.add::<0>(w),
+                        _ => tiles.add::<1>(w),
+                    }
+                    // Not at once: the last sums have yet to arrive in memory.
+                    if let Some(fold) = &fold
+                        && step > 1
+                    {
+                        let rows = fold.block.rows;
+                        let first = rows * (step - 2) / (steps - 2) & !1;
+                        let last = if step + 1 == steps { rows } else { rows * (step - 1) / (steps - 2) & !1 };
+                        fold.rows(s, first, last);
+                    }
+                    step += 1;
+                }
+            }
         }
     }
 }
 
-/// Adds part `part` of `P + 1` of a block's rows to the sums.
-///
-/// # Safety
-/// The job has the block; `ints` holds its integer sums.
-#[inline(always)]
-unsafe fn fold<S: Digits, const MIN_GROUPS: usize, const P: usize>(
-    s: S,
-    job: &SweepJob,
-    block: &Block,
-    ints: &[MaybeUninit<IntTiles>; 4],
-    part: usize,
-) {
-    let rows = block.end - block.begin;
-    let (first, last) = (block.begin + rows * part / (P + 1), block.begin + rows * (part + 1) / (P + 1));
-    // SAFETY: the caller's promise; records are laid out as `pack` writes them.
-    unsafe {
-        let records = records::<MIN_GROUPS>(job, block.chunk);
-        for strip in 0..STRIPS {
-            // In registers for all rows: loaded for each, they would be most of what is loaded.
-            let d = s.load_floats(&*records[strip].add(D).cast());
-            let mut mins = [s.splat(0.0); MIN_GROUPS];
-            for g in 0..MIN_GROUPS {
-                mins[g] = s.load_floats(&*records[strip].add(MINS).cast::<[f32; LANES]>().add(g));
-            }
-            for row in first..last {
-                let header = &*job.x.add(row * job.x_stride + block.chunk * chunk_bytes(P)).cast::<Header>();
-                let tile = usize::from(row - block.begin >= block.tile_rows);
-                let line = row - block.tiles[tile];
-                let mut value = s.to_floats(s.load_ints(&(*ints[0].as_ptr())[tile][strip].0[line]));
-                for weight in 1..=P {
-                    let sums = s.load_ints(&(*ints[weight].as_ptr())[tile][strip].0[line]);
-                    value = s.fma(value, s.splat(256.0), s.to_floats(sums));
-                }
-                value = s.mul(value, d);
+/// Sums for the strips of a block where there are none yet.
+static ZEROS: [[f32; LANES]; STRIPS] = [[0.0; LANES]; STRIPS];
+
+/// How the integer sums of a block become floats.
+struct Fold<S: Simd, const MIN_GROUPS: usize, const P: usize> {
+    block: Block,
+    heads: *const RowHead<MIN_GROUPS>,
+    ints: [*const IntTiles; 4],
+    /// The sums of all rows, before and after.
+    before: Sums,
+    after: Sums,
+    // In registers for all rows: loaded for each, they would be most of what is loaded.
+    d: [S::Floats; STRIPS],
+    mins: [[S::Floats; MIN_GROUPS]; STRIPS],
+}
+
+impl<S: Digits, const MIN_GROUPS: usize, const P: usize> Fold<S, MIN_GROUPS, P> {
+    /// # Safety
+    /// The job has the block; `ints` will hold its sums.
+    #[inline(always)]
+    unsafe fn of(s: S, job: &SweepJob, block: &Block, ints: &Ints) -> Self {
+        let kept = Sums { first: job.space.cast(), stride: STRIPS * LANES };
+        let zeros = Sums { first: (&raw const ZEROS).cast_mut().cast(), stride: 0 };
+        let before = match &job.begin {
+            _ if block.chunk > 0 => kept,
+            Some(begin) => begin.from_strip(block.strip),
+            None => zeros,
+        };
+        let after = if block.chunk + 1 < job.chunks { kept } else { job.end.from_strip(block.strip) };
+        let mut fold = Fold {
+            block: *block,
+            heads: Tiled::<MIN_GROUPS, P>::of(job, block.chunk).head(block.begin),
+            ints: std::array::from_fn(|weight| ints[weight].as_ptr()),
+            before,
+            after,
+            d: [s.splat(0.0); STRIPS],
+            mins: [[s.splat(0.0); MIN_GROUPS]; STRIPS],
+        };
+        // SAFETY: the caller's promise; records are laid out as `pack` writes them.
+        unsafe {
+            let records = records::<MIN_GROUPS>(job, block);
+            for v in 0..STRIPS {
+                fold.d[v] = s.load_floats(&*records[v].add(D).cast());
                 for g in 0..MIN_GROUPS {
-                    let sum = if MIN_GROUPS == 8 { header.sums32[g] } else { header.sums16[g] };
-                    value = s.fnma(mins[g], s.splat(sum), value);
+                    fold.mins[v][g] = s.load_floats(&*records[v].add(MINS).cast::<[f32; LANES]>().add(g));
                 }
-                let sum = s.fma(value, s.splat(header.scale), job.before(s, block.chunk, row, strip));
-                job.after(s, block.chunk, row, strip, sum);
+            }
+        }
+        fold
+    }
+
+    /// Adds the sums of rows `first..last`, counted from the block's first, to those of the job.
+    ///
+    /// # Safety
+    /// The block has the rows, and their integer sums are there.
+    #[inline(always)]
+    unsafe fn rows(&self, s: S, first: usize, last: usize) {
+        let mut row = first;
+        // SAFETY: the caller's promise.
+        unsafe {
+            while row + 2 <= last {
+                self.some_rows::<2>(s, row);
+                row += 2;
+            }
+            if row < last {
+                self.some_rows::<1>(s, row);
+            }
+        }
+    }
+
+    /// As `rows`, for `R` rows.
+    ///
+    /// # Safety
+    /// As `rows`.
+    #[inline(always)]
+    unsafe fn some_rows<const R: usize>(&self, s: S, first: usize) {
+        let mut values = [[s.splat(0.0); STRIPS]; R];
+        // SAFETY: the caller's promise.
+        unsafe {
+            for r in 0..R {
+                for v in 0..STRIPS {
+                    let load = |weight: usize| s.load_ints(&(*self.ints[weight]).0[v][first + r]);
+                    // Neighbours are joined as integers, which takes any of the CPU's vector units.
+                    let value = match P {
+                        1 => s.to_floats(s.shift_add(load(0), load(1))),
+                        2 => s.fma(s.to_floats(load(0)), s.splat(65536.0), s.to_floats(s.shift_add(load(1), load(2)))),
+                        _ => s.fma(
+                            s.to_floats(s.shift_add(load(0), load(1))),
+                            s.splat(65536.0),
+                            s.to_floats(s.shift_add(load(2), load(3))),
+                        ),
+                    };
+                    values[r][v] = s.mul(value, self.d[v]);
+                }
+            }
+            let head = |r: usize| &*self.heads.add(first + r);
+            for g in 0..MIN_GROUPS {
+                for r in 0..R {
+                    let sum = s.splat(head(r).sums[g]);
+                    for v in 0..STRIPS {
+                        values[r][v] = s.fnma(self.mins[v][g], sum, values[r][v]);
+                    }
+                }
+            }
+            for r in 0..R {
+                let row = self.block.begin + first + r;
+                let scale = s.splat(head(r).scale);
+                for v in 0..STRIPS {
+                    let sum = s.fma(values[r][v], scale, s.load_floats(&*self.before.at(row, v)));
+                    s.store_floats(sum, &mut *self.after.at(row, v));
+                }
             }
         }
     }

@@ -101,6 +101,13 @@ pub(crate) struct PanelKernels {
     pub(crate) record_bytes: usize,
     /// From how many activation rows on it is the faster way, by digit planes - 1. Measured: benches/crossover.rs.
     pub(crate) from: [usize; 3],
+    /// The most strips of a panel, a power of two, and the most chunks.
+    pub(crate) most_strips: usize,
+    pub(crate) most_chunks: usize,
+    /// The most bytes of a panel with more than the fewest strips: it should stay in L2, with room for activations.
+    pub(crate) most_bytes: usize,
+    /// Where a sweep needs space: how many bytes, for so many activation rows, chunks and digit planes.
+    pub(crate) space: Option<fn(usize, usize, usize) -> usize>,
 }
 
 /// f32 rows to be packed; the fields are those of [`PackActivations`].
@@ -188,6 +195,10 @@ impl Kernels {
                 sweep: sweeps::<I>(panel::format_of::<A>()),
                 record_bytes: panel::strip_chunk_bytes(A::GROUP),
                 from: panel::from_rows::<I::Simd, A>(Cpu::of_this_machine()),
+                most_strips: panel::WIDE_STRIPS,
+                most_chunks: panel::PANEL_CHUNKS,
+                most_bytes: panel::WIDE_BYTES,
+                space: None,
             },
             digit_panel: None,
         }

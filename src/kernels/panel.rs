@@ -34,6 +34,8 @@ pub(crate) const STRIPS: usize = 2;
 /// Strips of a wide panel: each activation that comes from a far cache meets twice as many weights. FAST Q4_K with m = 512 at
 /// the AVX-512 level of a Zen 5 gains 4 %, other precisions 2 %; with m = 24 it would lose 3 %.
 pub(crate) const WIDE_STRIPS: usize = 2 * STRIPS;
+/// The most bytes of a wide panel.
+pub(crate) const WIDE_BYTES: usize = 512 << 10;
 /// Activation rows whose sums are kept at a time: those of a wide panel are 16 KiB, which leaves room for its chunk in L1 (with
 /// 128 rows, HIGH and FAST Q6_K with m = 512 lost 4 and 2 % at the AVX-512 level of an Emerald Rapids, EXACT 3 %).
 pub(crate) const SUM_ROWS: usize = 64;
@@ -41,6 +43,13 @@ pub(crate) const SUM_ROWS: usize = 64;
 pub(crate) const PANEL_CHUNKS: usize = 64;
 
 const CODE_BYTES: usize = CHUNK * LANES;
+
+/// Scratch is at most 2 MiB per thread, beside packed activations.
+const _: () = {
+    let narrow = STRIPS * PANEL_CHUNKS * strip_chunk_bytes(16);
+    let panel = if narrow > WIDE_BYTES { narrow } else { WIDE_BYTES };
+    assert!(panel + SUM_ROWS * WIDE_STRIPS * LANES * size_of::<f32>() + 64 <= 2 << 20);
+};
 
 /// What the sweep must know of a type: nothing else about it is left in a panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,9 +228,15 @@ impl Sums {
         self.first.addr().is_multiple_of(64) && self.stride.is_multiple_of(LANES)
     }
 
+    /// The same from strip `strip` on.
+    #[inline(always)]
+    pub(super) fn from_strip(&self, strip: usize) -> Sums {
+        Sums { first: self.first.wrapping_add(strip * LANES), stride: self.stride }
+    }
+
     /// Those of a row and strip.
     #[inline(always)]
-    fn at(&self, row: usize, strip: usize) -> *mut [f32; LANES] {
+    pub(super) fn at(&self, row: usize, strip: usize) -> *mut [f32; LANES] {
         self.first.wrapping_add(row * self.stride + strip * LANES).cast()
     }
 }
@@ -239,7 +254,7 @@ pub(crate) struct SweepJob {
     pub(crate) x_stride: usize,
     /// Activation rows, at most [`SUM_ROWS`].
     pub(crate) m: usize,
-    /// The panel's strips: [`STRIPS`] or [`WIDE_STRIPS`].
+    /// The panel's strips, a multiple of [`STRIPS`].
     pub(crate) strips: usize,
     /// What the sums begin with; `None`: with zeros.
     pub(crate) begin: Option<Sums>,
@@ -250,6 +265,8 @@ pub(crate) struct SweepJob {
     /// Tried and lost: stores past the caches (-10 %), and several panels per pass over the activations, whose rows of y are
     /// longer (EXACT and HIGH +2 %, FAST Q6_K -3 %).
     pub(crate) end: Sums,
+    /// As many bytes as `PanelKernels::space` says, aligned to 64.
+    pub(crate) space: *mut u8,
     /// Weights to be asked for meanwhile, as they are unpacked next. Not read, so any address will do.
     pub(crate) next: *const u8,
     /// How many bytes.

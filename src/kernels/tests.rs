@@ -526,6 +526,8 @@ pub(super) fn sums_of(
     let sums = Guarded::of(&vec![0.5f32; m * panel_rows], flush_end);
     assert!(sums.data.addr().is_multiple_of(64));
     let kept = Sums { first: sums.data.cast(), stride: panel_rows };
+    let space = kernels.space.map_or(0, |space| space(m, k.div_ceil(CHUNK), planes));
+    let space = Guarded::new(space, flush_end, 64);
     let job = SweepJob {
         panel: panel.data,
         chunks: k.div_ceil(CHUNK),
@@ -536,6 +538,7 @@ pub(super) fn sums_of(
         begin: Some(kept),
         sums: kept.first,
         end: kept,
+        space: space.data,
         // Beyond the guard page: what is asked for is not read.
         next: panel.data,
         next_bytes: 2 * panel.bytes + (1 << 14),

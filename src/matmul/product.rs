@@ -94,18 +94,8 @@ impl Context {
     }
 }
 
-/// Scratch is at most 2 MiB per thread, beside packed activations.
-const _: () = {
-    let narrow = panel::STRIPS * panel::PANEL_CHUNKS * panel::strip_chunk_bytes(16);
-    let panel = if narrow > WIDE_BYTES { narrow } else { WIDE_BYTES };
-    let sums = panel::SUM_ROWS * panel::WIDE_STRIPS * LANES * size_of::<f32>();
-    assert!(panel + sums + 64 <= 2 << 20);
-};
-
 /// From how many activation rows on panels are wide.
 const WIDE_FROM: usize = 64;
-/// The most bytes of a wide panel: it should stay in L2, with room for activations.
-const WIDE_BYTES: usize = 512 << 10;
 
 /// From how many weight rows on panels are laid out so that they begin with whole lines of y.
 const ALIGNED_FROM: usize = 2048;
@@ -165,27 +155,24 @@ impl Product<'_> {
         };
         let o = self.operands;
         let planes = self.context.precision.planes();
-        // The one for most rows first.
-        let ways = [digit_panel.map(|panel| (panel, false)), Some((panel, true))];
         let from = |panel: &PanelKernels| self.context.panel_from.unwrap_or(panel.from[planes - 1]);
-        let way = ways.into_iter().flatten().find(|(panel, _)| o.m >= from(panel));
-        let done = if let Some((panel, may_be_wide)) = way {
+        // The one for most rows first.
+        let ways = [digit_panel, Some(panel)];
+        let way = ways.into_iter().flatten().find(|panel| o.m >= from(panel));
+        let done = if let Some(kernels) = way {
             // Enough panels for all threads.
             let least = if self.threads() == 1 { 1 } else { self.threads() * PARTS_PER_THREAD / 2 };
-            let wide_bytes = panel::WIDE_STRIPS * o.k.div_ceil(CHUNK) * panel.record_bytes;
-            let wide = may_be_wide
+            let chunks = o.k.div_ceil(CHUNK).min(kernels.most_chunks);
+            let mut strips = panel::STRIPS;
+            while strips < kernels.most_strips
                 && o.m >= WIDE_FROM
-                && wide_bytes <= WIDE_BYTES
-                && o.rows.len() >= least * panel::WIDE_STRIPS * LANES;
-            let panels = Panels {
-                most_strips: if wide { panel::WIDE_STRIPS } else { panel::STRIPS },
-                record_bytes: panel.record_bytes,
-                pack: panel.pack,
-                sweep: panel.sweep[planes - 1],
-                planes,
-            };
+                && 2 * strips * chunks * kernels.record_bytes <= kernels.most_bytes
+                && o.rows.len() >= least * 2 * strips * LANES
+            {
+                strips *= 2;
+            }
             // SAFETY: as above.
-            unsafe { self.panels(&panels, packed) }
+            unsafe { self.panels(&Panels { kernels, strips, chunks, planes }, packed) }
         } else {
             self.split(o.rows.clone(), 8, &|rows, _| {
                 // SAFETY: the caller's promise; `job` has checked operands.
@@ -202,11 +189,8 @@ impl Product<'_> {
     /// # Safety
     /// `packed` holds the operands' activations; the kernels' level is available.
     unsafe fn panels(&self, panels: &Panels, packed: &Packed) -> Result<()> {
-        let chunks = self.operands.k.div_ceil(CHUNK);
-        let panel_rows = panels.most_strips * LANES;
-        let panel_bytes = panels.most_strips * chunks.min(panel::PANEL_CHUNKS) * panels.record_bytes;
-        let sum_bytes = panel::SUM_ROWS.min(self.operands.m) * panel_rows * size_of::<f32>();
-        let slot_bytes = (panel_bytes + sum_bytes).next_multiple_of(64);
+        let panel_rows = panels.strips * LANES;
+        let slot_bytes = panels.bytes(self.operands.m);
         // All memory is there before anything is written, so that a failure leaves y as it was.
         let buffer = self.context.panels.take(slot_bytes * self.threads())?;
         let slots = Slots { data: buffer.as_ptr(), bytes: slot_bytes };
@@ -219,7 +203,7 @@ impl Product<'_> {
                 let end = (begin + panel_rows).min(rows.end);
                 let rows = o.rows.start + begin.saturating_sub(missing)..o.rows.start + end - missing;
                 // SAFETY: the slot is large enough for a panel and the sums, and this thread's; the caller's promise.
-                unsafe { self.panel(panels, packed, rows, scratch, panel_bytes) };
+                unsafe { self.panel(panels, packed, rows, scratch) };
             }
         });
         self.context.panels.put(buffer);
@@ -242,13 +226,13 @@ impl Product<'_> {
     /// The weight rows of at most one panel with all activation rows.
     ///
     /// # Safety
-    /// As `panels`; `scratch` holds `panel_bytes` and the sums.
-    unsafe fn panel(&self, panels: &Panels, packed: &Packed, rows: Range<usize>, scratch: *mut u8, panel_bytes: usize) {
+    /// As `panels`; `scratch` holds `panels.bytes(m)`.
+    unsafe fn panel(&self, panels: &Panels, packed: &Packed, rows: Range<usize>, scratch: *mut u8) {
         const NARROW: usize = panel::STRIPS * LANES;
         const WIDE: usize = panel::WIDE_STRIPS * LANES;
         let o = self.operands;
-        // The first and the last panel may be narrow ones.
-        let strips = if rows.len() <= NARROW { panel::STRIPS } else { panels.most_strips };
+        // The first and the last panel may be narrower ones.
+        let strips = rows.len().div_ceil(LANES).next_multiple_of(panel::STRIPS);
         let panel_rows = strips * LANES;
         let chunks = o.k.div_ceil(CHUNK);
         let chunk_bytes = activations::chunk_bytes(panels.planes);
@@ -257,13 +241,14 @@ impl Product<'_> {
         let asks_for_rows = o.m * packed.row_bytes >= panel::FAR_ACTIVATIONS && cpu.asks_for_activations();
         // SAFETY: all pointers stay inside of the checked operands, the packed activations and the buffer.
         unsafe {
-            let sums = scratch.add(panel_bytes).cast::<f32>();
+            let sums = scratch.add(panels.panel_bytes()).cast::<f32>();
+            let space = scratch.add(panels.panel_bytes() + panels.sum_bytes(o.m));
             // The next panel, if this thread goes on with it; else another thread's, which only costs the asking.
             let next_begin = rows.end * o.row_bytes;
             let next = &o.w[next_begin..o.w.len().min(next_begin + rows.len() * o.row_bytes)];
-            for first in (0..chunks).step_by(panel::PANEL_CHUNKS) {
-                let count = (chunks - first).min(panel::PANEL_CHUNKS);
-                (panels.pack)(panel::PackJob {
+            for first in (0..chunks).step_by(panels.chunks) {
+                let count = (chunks - first).min(panels.chunks);
+                (panels.kernels.pack)(panel::PackJob {
                     w: o.w[rows.start * o.row_bytes..rows.end * o.row_bytes].as_ptr().add(first * weight_chunk_bytes),
                     row_bytes: o.row_bytes,
                     strips,
@@ -284,7 +269,7 @@ impl Product<'_> {
                             y.copy_to_nonoverlapping(sums, rows.len());
                         }
                     }
-                    (panels.sweep)(panel::SweepJob {
+                    (panels.kernels.sweep[panels.planes - 1])(panel::SweepJob {
                         panel: scratch,
                         chunks: count,
                         x: packed.x.add(begin * packed.row_bytes + first * chunk_bytes),
@@ -294,6 +279,7 @@ impl Product<'_> {
                         begin: if first > 0 { Some(end) } else { None },
                         sums,
                         end,
+                        space,
                         next: next.as_ptr().wrapping_add(next.len() * begin / o.m),
                         next_bytes: next.len() * m / o.m,
                         asks_for_rows,
@@ -380,11 +366,28 @@ impl Slots {
     }
 }
 
-/// The kernels of the panel path for one type and precision.
+/// The panels of a product.
 struct Panels {
-    most_strips: usize,
-    record_bytes: usize,
-    pack: unsafe fn(panel::PackJob),
-    sweep: unsafe fn(panel::SweepJob),
+    kernels: PanelKernels,
+    /// The most strips and chunks of one of them.
+    strips: usize,
+    chunks: usize,
     planes: usize,
+}
+
+impl Panels {
+    fn panel_bytes(&self) -> usize {
+        self.strips * self.chunks * self.kernels.record_bytes
+    }
+
+    /// Bytes of the sums of a sweep over some of `m` rows.
+    fn sum_bytes(&self, m: usize) -> usize {
+        panel::SUM_ROWS.min(m) * self.strips * LANES * size_of::<f32>()
+    }
+
+    /// Bytes of a thread's scratch for `m` activation rows: a panel, sums, and what space the kernels need.
+    fn bytes(&self, m: usize) -> usize {
+        let space = self.kernels.space.map_or(0, |space| space(panel::SUM_ROWS.min(m), self.chunks, self.planes));
+        (self.panel_bytes() + self.sum_bytes(m) + space).next_multiple_of(64)
+    }
 }

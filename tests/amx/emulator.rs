@@ -54,6 +54,17 @@ impl State {
         self.configured = true;
     }
 
+    /// STTILECFG: zeros where nothing is configured.
+    fn configuration(&self) -> [u8; 64] {
+        let mut configuration = [0; 64];
+        configuration[0] = u8::from(self.configured);
+        for tile in 0..8 {
+            configuration[16 + 2 * tile] = self.line_bytes[tile] as u8;
+            configuration[48 + tile] = self.lines[tile] as u8;
+        }
+        configuration
+    }
+
     fn require(&self, tile: usize) {
         check(self.configured, "#UD: no tiles are configured");
         check(tile < 8 && self.lines[tile] != 0, "#UD: the tile is not configured");
@@ -235,10 +246,10 @@ unsafe fn execute(state: &mut State, instruction: &Instruction) -> bool {
     unsafe {
         match (opcode, prefix, operand) {
             (0x49, 0, None) => {
-                check(!state.configured, "tiles are configured again before they were released");
+                OWNERS.fetch_add(usize::from(!state.configured), Ordering::Relaxed);
                 state.configure(&*(address as *const [u8; 64]));
-                OWNERS.fetch_add(1, Ordering::Relaxed);
             }
+            (0x49, 1, None) => *(address as *mut [u8; 64]) = state.configuration(),
             (0x49, 0, Some(0)) => {
                 OWNERS.fetch_sub(usize::from(state.configured), Ordering::Relaxed);
                 *state = State::RELEASED;

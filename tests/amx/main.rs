@@ -99,14 +99,47 @@ fn tiles_are_used_and_given_back() {
         let products = PRODUCTS.get();
         let expected = product(&alone, &w, &x, m);
         assert!(!emulator::has_tiles());
-        // Four rows of strips of 32 weight rows; three pairs of tiles of activation rows, the last one half; three chunks; for
-        // each 64 columns, six products of digits.
-        let of_digits = 4 * (2 + 2 + 1) * 2 * 3 * 4 * 6;
+        // Four pairs of strips of 16 weight rows; five tiles of activation rows; three chunks; for each 64 columns of each of
+        // three planes, two kinds of digits of two strips.
+        let of_digits = 4 * 5 * 3 * 4 * 3 * 4;
         let used = if tensor_type == TensorType::Q8_0 { 0 } else { of_digits };
         assert_eq!(PRODUCTS.get() - products, used, "products of tiles for {tensor_type:?}");
         assert_eq!(bits(&product(&together, &w, &x, m)), bits(&expected));
         assert!(!emulator::has_tiles());
     }
+}
+
+/// ggml configures the tiles of a thread once and for all: its next product would be an illegal instruction if they were given
+/// back by a product of ours.
+#[test]
+fn the_tiles_of_the_host_are_there_again() {
+    if !has_amx() || std::env::var_os("GGUFFUSE_MAX_ISA").is_some() {
+        return;
+    }
+    let context = context(Some("amx"), 1);
+    assert_eq!(context.isa(), Level::Amx);
+    let (n, k, m) = (40, 512, 33);
+    let mut random = Random(83);
+    let (data, _) = normal_weights(&mut random, TensorType::Q4_K, n, k);
+    let w = Weights { tensor_type: TensorType::Q4_K, n, k, data: &data };
+    let x = random.normals(m * k);
+    let expected = product(&context, &w, &x, m);
+    assert_eq!(configured().0, [0; 64], "tiles that nobody had before");
+    let host = Configuration::of([(3, 20), (3, 32), (8, 20)]);
+    // SAFETY: the level is available and its permission given; 64 bytes are read.
+    unsafe { std::arch::asm!("ldtilecfg [{}]", in(reg) host.0.as_ptr()) };
+    assert_eq!(bits(&product(&context, &w, &x, m)), bits(&expected));
+    assert_eq!(configured().0, host.0);
+    // SAFETY: as above.
+    unsafe { std::arch::asm!("tilerelease") };
+}
+
+/// What this thread has configured.
+fn configured() -> Configuration {
+    let mut configuration = Configuration([7; 64]);
+    // SAFETY: the level is available; 64 bytes are written.
+    unsafe { std::arch::asm!("sttilecfg [{}]", in(reg) configuration.0.as_mut_ptr()) };
+    configuration
 }
 
 /// Runs `what` in a child and gives its wait status.

@@ -49,7 +49,16 @@ pub(super) fn digit_panel(tensor_type: TensorType) -> Option<PanelKernels> {
                 _ => [sweep::<16, 1>, sweep::<16, 2>, sweep::<16, 3>],
             };
             let record_bytes = digit_panel::record_bytes(min_groups);
-            Some(PanelKernels { pack: pack::<A>, sweep, record_bytes, from: PANEL_FROM })
+            Some(PanelKernels {
+                pack: pack::<A>,
+                sweep,
+                record_bytes,
+                from: PANEL_FROM,
+                most_strips: digit_panel::PANEL_STRIPS,
+                most_chunks: digit_panel::PANEL_CHUNKS,
+                most_bytes: digit_panel::PANEL_BYTES,
+                space: Some(digit_panel::space::<A>),
+            })
         }
     }
     with_block(tensor_type, OfType)
@@ -67,10 +76,10 @@ unsafe fn pack<A: Affine>(job: PackJob) {
 /// As `Kernels`.
 #[target_feature(enable = "avx2,bmi2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn sweep<const MIN_GROUPS: usize, const P: usize>(job: SweepJob) {
-    // SAFETY: the caller's promise; a tile has 1 to 16 rows, as jobs have at least one.
+    // SAFETY: the caller's promise.
     unsafe {
-        let tiles = TileGuard::configure(digit_panel::tile_rows(job.m));
-        digit_panel::sweep::<Token, TileGuard, MIN_GROUPS, P>(Token::new(), &tiles, job);
+        let mut tiles = TileGuard::configure();
+        digit_panel::sweep::<Token, TileGuard, MIN_GROUPS, P>(Token::new(), &mut tiles, job);
     }
 }
 

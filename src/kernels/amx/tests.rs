@@ -5,7 +5,7 @@
 mod emulator;
 
 use super::super::Level;
-use super::super::digit_panel::{self, Digits, IntTile, Tiles};
+use super::super::digit_panel::{self, Digits, IntTiles, Tiles};
 use super::super::panel::{PackJob, STRIPS, SweepJob};
 use super::super::scalar::Token;
 use super::super::tests::{
@@ -41,35 +41,44 @@ impl Digits for Token {
     }
 }
 
-/// Tiles of so many activation rows.
-struct Plain(usize);
+/// A matrix unit in plain Rust: activations, and two pairs of sums.
+struct Plain {
+    x: [[i8; COLUMNS]; LANES],
+    sums: [IntTiles; 2],
+}
 
 impl Tiles for Plain {
-    unsafe fn multiply<const M: usize, const QUARTERS: usize>(
-        &self,
-        x: [*const u8; M],
-        stride: usize,
-        w: [*const u8; STRIPS],
-        out: *mut [IntTile; STRIPS],
-    ) {
-        for (m, x) in x.into_iter().enumerate() {
-            for (v, w) in w.into_iter().enumerate() {
-                for row in 0..self.0 {
-                    // SAFETY: the caller guarantees the rows, the tiles of weights and those of sums.
-                    let (x, w, sums) = unsafe {
-                        let sums = &raw mut (*out.add(m))[v].0[row];
-                        sums.write([0; LANES]);
-                        let x = std::slice::from_raw_parts(x.add(row * stride).cast::<i8>(), QUARTERS * COLUMNS);
-                        (x, std::slice::from_raw_parts(w.cast::<i8>(), QUARTERS * COLUMNS * LANES), &mut *sums)
-                    };
-                    for (x, w) in x.as_chunks::<4>().0.iter().zip(w.as_chunks::<COLUMNS>().0) {
-                        for (sum, w) in sums.iter_mut().zip(w.as_chunks::<4>().0) {
-                            *sum += (0..4).map(|i| i32::from(x[i]) * i32::from(w[i])).sum::<i32>();
-                        }
+    unsafe fn take(&mut self, x: *const u8) {
+        // SAFETY: the caller guarantees a tile.
+        self.x = unsafe { x.cast::<[[i8; COLUMNS]; LANES]>().read() };
+    }
+
+    unsafe fn add<const PAIR: usize>(&mut self, w: [*const u8; STRIPS]) {
+        for (sums, w) in self.sums[PAIR].0.iter_mut().zip(w) {
+            // SAFETY: the caller guarantees a tile.
+            let w = unsafe { w.cast::<[[[i8; 4]; LANES]; LANES]>().read() };
+            for (sums, x) in sums.iter_mut().zip(&self.x) {
+                for (x, w) in x.as_chunks::<4>().0.iter().zip(&w) {
+                    for (sum, w) in sums.iter_mut().zip(w) {
+                        *sum += (0..4).map(|i| i32::from(x[i]) * i32::from(w[i])).sum::<i32>();
                     }
                 }
             }
         }
+    }
+
+    unsafe fn store_and_add<const PAIR: usize>(&mut self, out: *mut IntTiles, w: [*const u8; STRIPS]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.store::<PAIR>(out);
+            self.sums[PAIR] = IntTiles::ZERO;
+            self.add::<PAIR>(w);
+        }
+    }
+
+    unsafe fn store<const PAIR: usize>(&mut self, out: *mut IntTiles) {
+        // SAFETY: the caller's promise.
+        unsafe { out.write(self.sums[PAIR]) };
     }
 }
 
@@ -79,9 +88,9 @@ unsafe fn plain_pack<A: Affine>(job: PackJob) {
 }
 
 unsafe fn plain_sweep<const MIN_GROUPS: usize, const P: usize>(job: SweepJob) {
-    let tiles = Plain(digit_panel::tile_rows(job.m));
+    let mut tiles = Plain { x: [[0; COLUMNS]; LANES], sums: [IntTiles::ZERO; 2] };
     // SAFETY: the caller's promise.
-    unsafe { digit_panel::sweep::<Token, Plain, MIN_GROUPS, P>(Token::new(), &tiles, job) }
+    unsafe { digit_panel::sweep::<Token, Plain, MIN_GROUPS, P>(Token::new(), &mut tiles, job) }
 }
 
 /// The digit panel in plain Rust.
@@ -103,7 +112,16 @@ fn plain(tensor_type: TensorType) -> PanelKernels {
                 _ => [plain_sweep::<16, 1>, plain_sweep::<16, 2>, plain_sweep::<16, 3>],
             };
             let record_bytes = digit_panel::record_bytes(min_groups);
-            PanelKernels { pack: plain_pack::<A>, sweep, record_bytes, from: [1; 3] }
+            PanelKernels {
+                pack: plain_pack::<A>,
+                sweep,
+                record_bytes,
+                from: [1; 3],
+                most_strips: STRIPS,
+                most_chunks: digit_panel::PANEL_CHUNKS,
+                most_bytes: digit_panel::PANEL_BYTES,
+                space: Some(digit_panel::space::<A>),
+            }
         }
     }
     with_block(tensor_type, Plain)
@@ -123,7 +141,7 @@ fn digit_panels_and_their_sweeps_are_those_of_plain_rust() {
         let plain = plain(tensor_type);
         assert_eq!(kernels.record_bytes, plain.record_bytes);
         for k in lengths(tensor_type).into_iter().take(2) {
-            let all_rows = activation_rows(&mut random, 67, k);
+            let all_rows = activation_rows(&mut random, 64, k);
             for n in [1, 15, 17, 32] {
                 let w = random_blocks(&mut random, tensor_type, n, k);
                 for flush_end in [false, true] {
@@ -133,18 +151,24 @@ fn digit_panels_and_their_sweeps_are_those_of_plain_rust() {
                     assert!(packed.bytes() == expected.bytes(), "panel of {tensor_type:?}, n {n}, k {k}");
                 }
             }
-            // Sweeps do not see n. All sizes of tiles, with one, two and more of them, whole and reaching back.
-            let w = Guarded::of(&random_blocks(&mut random, tensor_type, 32, k), true);
-            for m in [1, 2, 7, 11, 15, 16, 17, 20, 31, 32, 33, 48, 49, 67] {
-                let flush_end = m % 2 == 1;
-                let packed = panel_of(&kernels, &w, STRIPS, 32, k, flush_end);
-                for planes in 1..=3 {
-                    let (x, _) = pack(Level::Scalar, planes, &all_rows[..m * k], m, k, flush_end);
-                    let expected = sums_of(&plain, planes, &packed, STRIPS, &x, m, k, flush_end);
-                    let sums = sums_of(&kernels, planes, &packed, STRIPS, &x, m, k, flush_end);
-                    assert!(expected == sums, "sweep of {tensor_type:?} planes {planes} m {m} k {k}");
-                    assert!(!emulator::has_tiles(), "the tiles were not released");
-                    compared += 1;
+            // Sweeps do not see n. One tile of rows and several, whole and not, and more than one pair of strips.
+            for strips in [STRIPS, 3 * STRIPS] {
+                let n = strips * LANES;
+                let w = Guarded::of(&random_blocks(&mut random, tensor_type, n, k), true);
+                for m in [1, 2, 7, 15, 16, 17, 31, 33, 48, 64] {
+                    let flush_end = m % 2 == 1;
+                    let packed = panel_of(&kernels, &w, strips, n, k, flush_end);
+                    for planes in 1..=3 {
+                        let (x, _) = pack(Level::Scalar, planes, &all_rows[..m * k], m, k, flush_end);
+                        let expected = sums_of(&plain, planes, &packed, strips, &x, m, k, flush_end);
+                        let sums = sums_of(&kernels, planes, &packed, strips, &x, m, k, flush_end);
+                        assert!(
+                            expected == sums,
+                            "sweep of {tensor_type:?} planes {planes} m {m} k {k} strips {strips}"
+                        );
+                        assert!(!emulator::has_tiles(), "the tiles were not released");
+                        compared += 1;
+                    }
                 }
             }
         }

@@ -1,172 +1,179 @@
 //! The matrix unit's tiles, by `asm!`: the intrinsics are not stable. Knows no vocabulary.
 //!
-//! Tiles 0 to 3 are sums (activation row x weight row), 4 and 5 activations (row x 64 columns), 6 and 7 weights (4 columns of
-//! 16 rows in a line, 16 lines). The compiler knows tile registers only as something that a block of assembly overwrites, so
-//! a block that leaves values in them for the next one would be wrong: each product is one block, unrolled.
+//! Tiles 0 to 3 are sums (activation row x weight row), 4 has activations (16 rows x 64 columns), 5 and 6 weights (4 columns of
+//! 16 rows in a line, 16 lines).
 //!
-//! For two tiles of rows, a step of 64 columns has 4 loads and 4 products: at 16 cycles a product and two lines of 64 bytes
-//! loaded in a cycle, the loads take half the time of the products.
+//! Values stay in tiles from one block of assembly to the next. The compiler knows tile registers only as something that such a
+//! block overwrites, and has no instruction of its own that would name one, as the feature is enabled nowhere in this crate; the
+//! blocks are never reordered; and a switch of threads or a signal keeps the tiles, as it keeps their configuration. Products
+//! that were one block each left the vector units idle meanwhile.
 
-use crate::kernels::digit_panel::{IntTile, Tiles};
+use crate::kernels::digit_panel::{IntTiles, Tiles};
 use crate::kernels::panel::STRIPS;
 use crate::simd::{COLUMNS, LANES};
 use std::arch::asm;
 use std::marker::PhantomData;
-
-/// Tiles from here on hold weights, the others activation rows and sums.
-const FIRST_WEIGHT_TILE: usize = 6;
 
 /// What LDTILECFG reads: the palette, then at byte 16 the bytes of a line of each tile as 16-bit words, at byte 48 the lines
 /// of each tile.
 #[repr(align(64))]
 struct Configuration([u8; 64]);
 
-/// The thread's tiles, shaped for products; given back when this is dropped, so that neither the host nor a context switch
-/// has to carry them along. Stays on its thread.
-pub(super) struct TileGuard(PhantomData<*const ()>);
+/// The thread's tiles, shaped for products. What the host had configured is there again when this is dropped: ggml configures
+/// tiles once for each of its threads, and its next product would be an illegal instruction if they were only given back. The
+/// contents of tiles are nobody's across a call. Stays on its thread.
+pub(super) struct TileGuard {
+    host: Configuration,
+    _stays: PhantomData<*const ()>,
+}
 
 impl TileGuard {
-    /// Shapes the tiles for `rows` activation rows, 1 to 16.
+    /// Shapes the tiles: 16 lines of 64 bytes each.
     ///
     /// # Safety
     /// The CPU has AMX-TILE and AMX-INT8, the OS lets the process use them, and the thread has no other guard.
     #[inline(always)]
-    pub(super) unsafe fn configure(rows: usize) -> TileGuard {
-        let mut configuration = Configuration([0; 64]);
-        configuration.0[0] = 1;
-        for tile in 0..8 {
-            configuration.0[16 + 2 * tile] = COLUMNS as u8;
-            configuration.0[48 + tile] = if tile < FIRST_WEIGHT_TILE { rows as u8 } else { LANES as u8 };
-        }
-        // SAFETY: the caller's promise; 64 bytes are read.
+    pub(super) unsafe fn configure() -> TileGuard {
+        const SHAPES: Configuration = {
+            let mut configuration = [0; 64];
+            configuration[0] = 1;
+            let mut tile = 0;
+            while tile < 8 {
+                configuration[16 + 2 * tile] = COLUMNS as u8;
+                configuration[48 + tile] = LANES as u8;
+                tile += 1;
+            }
+            Configuration(configuration)
+        };
+        let mut host = Configuration([0; 64]);
+        // SAFETY: the caller's promise; 64 bytes are written and read.
         unsafe {
-            asm!(
-                "ldtilecfg [{}]", in(reg) &configuration,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack, preserves_flags, readonly),
-            );
+            asm!("sttilecfg [{}]", in(reg) &mut host, options(nostack, preserves_flags));
+            load(&SHAPES);
         }
-        TileGuard(PhantomData)
+        TileGuard { host, _stays: PhantomData }
     }
 }
 
 impl Drop for TileGuard {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: as `configure`.
+        // SAFETY: as `configure`; what the CPU has stored can be loaded.
         unsafe {
-            asm!(
-                "tilerelease",
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack, preserves_flags, nomem),
-            );
+            if self.host.0[0] == 0 {
+                asm!(
+                    "tilerelease",
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack, preserves_flags, nomem),
+                );
+            } else {
+                load(&self.host);
+            }
         }
     }
 }
 
-/// 64 columns of two tiles of rows.
-macro_rules! step_of_two {
-    ($step:literal) => {
-        concat!(
-            "tileloadd tmm4, [{x0} + {stride}*1 + ",
-            $step,
-            "*64]\n",
-            "tileloadd tmm6, [{w0} + {line}*1 + ",
-            $step,
-            "*1024]\n",
-            "tdpbssd tmm0, tmm4, tmm6\n",
-            "tileloadd tmm7, [{w1} + {line}*1 + ",
-            $step,
-            "*1024]\n",
-            "tdpbssd tmm1, tmm4, tmm7\n",
-            "tileloadd tmm5, [{x1} + {stride}*1 + ",
-            $step,
-            "*64]\n",
-            "tdpbssd tmm2, tmm5, tmm6\n",
-            "tdpbssd tmm3, tmm5, tmm7\n",
-        )
-    };
-}
-
-/// 64 columns of one tile of rows.
-macro_rules! step_of_one {
-    ($step:literal) => {
-        concat!(
-            "tileloadd tmm4, [{x0} + {stride}*1 + ",
-            $step,
-            "*64]\n",
-            "tileloadd tmm6, [{w0} + {line}*1 + ",
-            $step,
-            "*1024]\n",
-            "tdpbssd tmm0, tmm4, tmm6\n",
-            "tileloadd tmm7, [{w1} + {line}*1 + ",
-            $step,
-            "*1024]\n",
-            "tdpbssd tmm1, tmm4, tmm7\n",
-        )
-    };
-}
-
-/// A product of two tiles of rows, over the steps given.
-macro_rules! product_of_two {
-    ($x:expr, $stride:expr, $w:expr, $out:expr, $($step:literal)+) => {
+/// Shapes the tiles.
+///
+/// # Safety
+/// As [`TileGuard::configure`].
+#[inline(always)]
+unsafe fn load(configuration: &Configuration) {
+    // SAFETY: the caller's promise; 64 bytes are read.
+    unsafe {
         asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "tilezero tmm2",
-            "tilezero tmm3",
-            $(step_of_two!($step),)+
-            "tilestored [{out} + {line}*1], tmm0",
-            "tilestored [{out} + {line}*1 + 1024], tmm1",
-            "tilestored [{out} + {line}*1 + 2048], tmm2",
-            "tilestored [{out} + {line}*1 + 3072], tmm3",
-            x0 = in(reg) $x[0], x1 = in(reg) $x[M - 1], stride = in(reg) $stride,
-            w0 = in(reg) $w[0], w1 = in(reg) $w[1], line = in(reg) COLUMNS, out = in(reg) $out,
+            "ldtilecfg [{}]", in(reg) configuration,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+}
+
+/// The assembly for a pair of tiles of sums: their numbers are part of it.
+macro_rules! for_pair {
+    ($pair:expr, $assembly:ident, $($operand:expr),+) => {
+        if $pair == 0 {
+            $assembly!("tmm0", "tmm1", $($operand),+)
+        } else {
+            $assembly!("tmm2", "tmm3", $($operand),+)
+        }
+    };
+}
+
+macro_rules! add {
+    ($first:tt, $second:tt, $w:expr) => {
+        asm!(
+            "tileloadd tmm5, [{w0} + {line}*1]",
+            concat!("tdpbssd ", $first, ", tmm4, tmm5"),
+            "tileloadd tmm6, [{w1} + {line}*1]",
+            concat!("tdpbssd ", $second, ", tmm4, tmm6"),
+            w0 = in(reg) $w[0], w1 = in(reg) $w[1], line = in(reg) COLUMNS,
+            out($first) _, out($second) _, out("tmm5") _, out("tmm6") _,
+            options(nostack, preserves_flags, readonly),
+        )
+    };
+}
+
+macro_rules! store_and_add {
+    ($first:tt, $second:tt, $out:expr, $w:expr) => {
+        asm!(
+            "tileloadd tmm5, [{w0} + {line}*1]",
+            concat!("tilestored [{out} + {line}*1], ", $first),
+            concat!("tilezero ", $first),
+            concat!("tdpbssd ", $first, ", tmm4, tmm5"),
+            "tileloadd tmm6, [{w1} + {line}*1]",
+            concat!("tilestored [{out} + {line}*1 + 1024], ", $second),
+            concat!("tilezero ", $second),
+            concat!("tdpbssd ", $second, ", tmm4, tmm6"),
+            w0 = in(reg) $w[0], w1 = in(reg) $w[1], line = in(reg) COLUMNS, out = in(reg) $out,
+            out($first) _, out($second) _, out("tmm5") _, out("tmm6") _,
             options(nostack, preserves_flags),
         )
     };
 }
 
-/// A product of one tile of rows, over the steps given.
-macro_rules! product_of_one {
-    ($x:expr, $stride:expr, $w:expr, $out:expr, $($step:literal)+) => {
+macro_rules! store {
+    ($first:tt, $second:tt, $out:expr) => {
         asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            $(step_of_one!($step),)+
-            "tilestored [{out} + {line}*1], tmm0",
-            "tilestored [{out} + {line}*1 + 1024], tmm1",
-            x0 = in(reg) $x[0], stride = in(reg) $stride,
-            w0 = in(reg) $w[0], w1 = in(reg) $w[1], line = in(reg) COLUMNS, out = in(reg) $out,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            concat!("tilestored [{out} + {line}*1], ", $first),
+            concat!("tilestored [{out} + {line}*1 + 1024], ", $second),
+            out = in(reg) $out, line = in(reg) COLUMNS,
             options(nostack, preserves_flags),
         )
     };
 }
 
+// SAFETY of every block below: the guard proves AMX and a configuration; the caller guarantees the memory.
 impl Tiles for TileGuard {
     #[inline(always)]
-    unsafe fn multiply<const M: usize, const QUARTERS: usize>(
-        &self,
-        x: [*const u8; M],
-        stride: usize,
-        w: [*const u8; STRIPS],
-        out: *mut [IntTile; STRIPS],
-    ) {
-        const { assert!(STRIPS == 2 && (M == 1 || M == 2) && (QUARTERS == 4 || QUARTERS == 8)) };
-        // SAFETY: the guard proves AMX and a configuration; the caller guarantees the memory.
+    unsafe fn take(&mut self, x: *const u8) {
+        // SAFETY: see above.
         unsafe {
-            match (M, QUARTERS) {
-                (1, 4) => product_of_one!(x, stride, w, out, 0 1 2 3),
-                (1, _) => product_of_one!(x, stride, w, out, 0 1 2 3 4 5 6 7),
-                (_, 4) => product_of_two!(x, stride, w, out, 0 1 2 3),
-                _ => product_of_two!(x, stride, w, out, 0 1 2 3 4 5 6 7),
-            }
+            asm!(
+                "tileloadd tmm4, [{x} + {line}*1]", x = in(reg) x, line = in(reg) COLUMNS,
+                out("tmm4") _,
+                options(nostack, preserves_flags, readonly),
+            );
         }
+    }
+
+    #[inline(always)]
+    unsafe fn add<const PAIR: usize>(&mut self, w: [*const u8; STRIPS]) {
+        // SAFETY: see above.
+        unsafe { for_pair!(PAIR, add, w) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_and_add<const PAIR: usize>(&mut self, out: *mut IntTiles, w: [*const u8; STRIPS]) {
+        // SAFETY: see above.
+        unsafe { for_pair!(PAIR, store_and_add, out, w) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<const PAIR: usize>(&mut self, out: *mut IntTiles) {
+        // SAFETY: see above.
+        unsafe { for_pair!(PAIR, store, out) }
     }
 }
