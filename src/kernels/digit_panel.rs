@@ -26,24 +26,25 @@
 
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
-use super::panel::{Ahead, PackJob, STRIPS, SUM_ROWS, Sums, SweepJob};
+use super::panel::{Ahead, PackJob, STRIPS, SUM_ROWS, Sums, SweepJob, TileJob};
 use crate::blocks::Affine;
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
 use std::mem::MaybeUninit;
 
-/// The most chunks of a panel: it should stay in the second cache, with the activations that are multiplied with it.
-pub(super) const PANEL_CHUNKS: usize = 8;
-/// The most strips of a panel. Activations come from far away once for each panel.
-pub(super) const PANEL_STRIPS: usize = 16;
-
-/// The most bytes of a panel.
-pub(super) const PANEL_BYTES: usize = PANEL_STRIPS * PANEL_CHUNKS * record_bytes(16);
+/// The most chunks of a panel.
+pub(super) const PANEL_CHUNKS: usize = 16;
+/// The most strips of a panel.
+pub(super) const PANEL_STRIPS: usize = 8;
+/// The most bytes of a panel with more than the fewest strips, and of tiled activations: both should stay in the second cache.
+pub(super) const PANEL_BYTES: usize = 640 << 10;
+pub(super) const TILED_BYTES: usize = 960 << 10;
 
 /// As in `panel`: scratch is at most 2 MiB per thread.
 const _: () = {
-    let sums = SUM_ROWS * PANEL_STRIPS * LANES * size_of::<f32>();
-    let space = kept_bytes(SUM_ROWS) + PANEL_CHUNKS * tiled_bytes(16, SUM_ROWS, 3);
-    assert!(PANEL_BYTES + sums + space + 64 <= 2 << 20);
+    let sums = SUM_ROWS * (STRIPS + PANEL_STRIPS) * LANES * size_of::<f32>();
+    let least = PANEL_CHUNKS * tiled_bytes(16, SUM_ROWS, 3);
+    assert!(STRIPS * PANEL_CHUNKS * record_bytes(16) <= PANEL_BYTES && least <= TILED_BYTES);
+    assert!(PANEL_BYTES + sums + TILED_BYTES + 64 <= 2 << 20);
 };
 
 /// Activation rows of a tile.
@@ -126,11 +127,11 @@ pub(super) const fn record_bytes(min_groups: usize) -> usize {
 /// Unpacks weight rows of blocks `A` into a digit panel.
 ///
 /// # Safety
-/// As `Kernels`; the panel has `STRIPS` records for each chunk.
+/// As `Kernels`; the panel has a record for each strip and chunk.
 #[inline(always)]
 pub(super) unsafe fn pack<S: Digits, A: Affine>(s: S, job: PackJob) {
     let chunks = job.k.div_ceil(CHUNK);
-    for strip in 0..STRIPS {
+    for strip in 0..job.strips {
         let rows: [Chunks<A>; LANES] = std::array::from_fn(|r| {
             // SAFETY: the job's `n` rows of `k` columns; row numbers are capped at the last.
             unsafe { Chunks::of(job.w.add((strip * LANES + r).min(job.n - 1) * job.row_bytes), job.k) }
@@ -217,14 +218,9 @@ const fn tiled_bytes(min_groups: usize, m: usize, planes: usize) -> usize {
     m.next_multiple_of(TILE_ROWS) * (head + planes * CHUNK)
 }
 
-/// Bytes of the sums of `m` rows of two strips, as they are kept from chunk to chunk.
-const fn kept_bytes(m: usize) -> usize {
-    m * STRIPS * LANES * size_of::<f32>()
-}
-
-/// See `PanelKernels::space`: sums, then activations.
-pub(super) fn space<A: Affine>(m: usize, chunks: usize, planes: usize) -> usize {
-    kept_bytes(m) + chunks * tiled_bytes(min_groups::<A>(), m, planes)
+/// See `Tiling::bytes`.
+pub(super) fn tiling_bytes<A: Affine>(m: usize, chunks: usize, planes: usize) -> usize {
+    chunks * tiled_bytes(min_groups::<A>(), m, planes)
 }
 
 /// A chunk of activations as tiles want them: heads, then tiles, each those of a plane and 64 columns of 16 rows.
@@ -235,12 +231,11 @@ struct Tiled<const MIN_GROUPS: usize, const P: usize> {
 }
 
 impl<const MIN_GROUPS: usize, const P: usize> Tiled<MIN_GROUPS, P> {
-    /// Those of a job.
+    /// Chunk `chunk` of `m` rows.
     #[inline(always)]
-    fn of(job: &SweepJob, chunk: usize) -> Self {
-        let m = job.m.next_multiple_of(TILE_ROWS);
-        let data = job.space.wrapping_add(kept_bytes(job.m) + chunk * tiled_bytes(MIN_GROUPS, m, P));
-        Tiled { data, m }
+    fn of(tiled: *const u8, m: usize, chunk: usize) -> Self {
+        let data = tiled.cast_mut().wrapping_add(chunk * tiled_bytes(MIN_GROUPS, m, P));
+        Tiled { data, m: m.next_multiple_of(TILE_ROWS) }
     }
 
     #[inline(always)]
@@ -254,26 +249,35 @@ impl<const MIN_GROUPS: usize, const P: usize> Tiled<MIN_GROUPS, P> {
     fn tiles(&self, row: usize) -> *mut u8 {
         self.data.wrapping_add(self.m * size_of::<RowHead<MIN_GROUPS>>() + row * P * CHUNK)
     }
+}
 
-    /// Lays out row `row` of the job's activations so; rows after the last one are like that.
-    ///
-    /// # Safety
-    /// As [`sweep`]; this is the job's at `chunk`.
-    #[inline(always)]
-    unsafe fn fill(&self, job: &SweepJob, chunk: usize, row: usize) {
-        let source = job.x.wrapping_add(row.min(job.m - 1) * job.x_stride + chunk * chunk_bytes(P));
-        let lines = self.tiles(row / TILE_ROWS * TILE_ROWS).wrapping_add(row % TILE_ROWS * COLUMNS);
-        // SAFETY: the caller's promise: the row and chunk are packed, and the space has `tiled_bytes` for each chunk.
-        unsafe {
-            let header = &*source.cast::<Header>();
-            let mut head = RowHead { sums: [0.0; MIN_GROUPS], scale: header.scale };
-            for g in 0..MIN_GROUPS {
-                head.sums[g] = if MIN_GROUPS == 8 { header.sums32[g] } else { header.sums16[g] };
-            }
-            self.head(row).write(head);
-            let digits = source.add(size_of::<Header>()).cast::<[u8; COLUMNS]>();
-            for line in 0..P * QUARTERS {
-                lines.add(line * TILE_BYTES).cast::<[u8; COLUMNS]>().write(*digits.add(line));
+/// Lays out packed activations as tiles.
+///
+/// Rows apart, as they are packed, lie on as many pages as there are: tiles that were loaded from there took a seventh longer
+/// (Granite Rapids).
+///
+/// # Safety
+/// The rows and chunks are packed, and the space is there.
+#[inline(always)]
+pub(super) unsafe fn tile<const MIN_GROUPS: usize, const P: usize>(job: TileJob) {
+    for row in 0..job.m.next_multiple_of(TILE_ROWS) {
+        for chunk in 0..job.chunks {
+            let tiled = Tiled::<MIN_GROUPS, P>::of(job.out, job.m, chunk);
+            // The last tile is filled up with the last row.
+            let source = job.x.wrapping_add(row.min(job.m - 1) * job.x_stride + chunk * chunk_bytes(P));
+            let lines = tiled.tiles(row / TILE_ROWS * TILE_ROWS).wrapping_add(row % TILE_ROWS * COLUMNS);
+            // SAFETY: the caller's promise.
+            unsafe {
+                let header = &*source.cast::<Header>();
+                let mut head = RowHead { sums: [0.0; MIN_GROUPS], scale: header.scale };
+                for g in 0..MIN_GROUPS {
+                    head.sums[g] = if MIN_GROUPS == 8 { header.sums32[g] } else { header.sums16[g] };
+                }
+                tiled.head(row).write(head);
+                let digits = source.add(size_of::<Header>()).cast::<[u8; COLUMNS]>();
+                for line in 0..P * QUARTERS {
+                    lines.add(line * TILE_BYTES).cast::<[u8; COLUMNS]>().write(*digits.add(line));
+                }
             }
         }
     }
@@ -309,14 +313,6 @@ pub(super) unsafe fn sweep<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P
     tiles: &mut T,
     job: SweepJob,
 ) {
-    // Rows apart, as they are packed, lie on as many pages as there are: tiles that were loaded from there took a seventh longer
-    // (Granite Rapids). In the order of memory: chunk by chunk, the CPU does not see what comes next, and took three times as long.
-    for row in 0..job.m.next_multiple_of(TILE_ROWS) {
-        for chunk in 0..job.chunks {
-            // SAFETY: the caller's promise.
-            unsafe { Tiled::<MIN_GROUPS, P>::of(&job, chunk).fill(&job, chunk, row) };
-        }
-    }
     // One set of sums is folded while the other is written.
     let mut ints: [Ints; 2] = [[MaybeUninit::uninit(); 4]; 2];
     let mut set = 0;
@@ -327,6 +323,9 @@ pub(super) unsafe fn sweep<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P
             for begin in (0..job.m).step_by(TILE_ROWS) {
                 let block = Block { begin, rows: (job.m - begin).min(TILE_ROWS), chunk, strip };
                 ahead.step(s);
+                if job.asks_for_end && (chunk + 2 == job.chunks || job.chunks == 1) {
+                    job.ask_for_end(s, begin..begin + block.rows, strip..strip + STRIPS);
+                }
                 let [even, odd] = &mut ints;
                 let (now, before) = if set == 0 { (even, odd) } else { (odd, even) };
                 // SAFETY: the caller's promise: block and chunk lie in the job; the last block's sums were written before,
@@ -391,7 +390,7 @@ unsafe fn multiply<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P: usize>
     // SAFETY: the caller's promise: records hold two kinds of digits; all rows of a tile lie in the job's space.
     unsafe {
         let w = records::<MIN_GROUPS>(job, block);
-        let x = Tiled::<MIN_GROUPS, P>::of(job, block.chunk).tiles(block.begin);
+        let x = Tiled::<MIN_GROUPS, P>::of(job.tiled, job.m, block.chunk).tiles(block.begin);
         let fold = last.map(|last| Fold::<S, MIN_GROUPS, P>::of(s, job, last, last_ints));
         let mut step = 0;
         for plane in 0..P {
@@ -451,7 +450,7 @@ impl<S: Digits, const MIN_GROUPS: usize, const P: usize> Fold<S, MIN_GROUPS, P> 
     /// The job has the block; `ints` will hold its sums.
     #[inline(always)]
     unsafe fn of(s: S, job: &SweepJob, block: &Block, ints: &Ints) -> Self {
-        let kept = Sums { first: job.space.cast(), stride: STRIPS * LANES };
+        let kept = Sums { first: job.sums, stride: STRIPS * LANES };
         let zeros = Sums { first: (&raw const ZEROS).cast_mut().cast(), stride: 0 };
         let before = match &job.begin {
             _ if block.chunk > 0 => kept,
@@ -461,7 +460,7 @@ impl<S: Digits, const MIN_GROUPS: usize, const P: usize> Fold<S, MIN_GROUPS, P> 
         let after = if block.chunk + 1 < job.chunks { kept } else { job.end.from_strip(block.strip) };
         let mut fold = Fold {
             block: *block,
-            heads: Tiled::<MIN_GROUPS, P>::of(job, block.chunk).head(block.begin),
+            heads: Tiled::<MIN_GROUPS, P>::of(job.tiled, job.m, block.chunk).head(block.begin),
             ints: std::array::from_fn(|weight| ints[weight].as_ptr()),
             before,
             after,

@@ -106,8 +106,19 @@ pub(crate) struct PanelKernels {
     pub(crate) most_chunks: usize,
     /// The most bytes of a panel with more than the fewest strips: it should stay in L2, with room for activations.
     pub(crate) most_bytes: usize,
-    /// Where a sweep needs space: how many bytes, for so many activation rows, chunks and digit planes.
-    pub(crate) space: Option<fn(usize, usize, usize) -> usize>,
+    /// Where sweeps want activations as tiles.
+    pub(crate) tiling: Option<Tiling>,
+}
+
+/// How packed activations become tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct Tiling {
+    /// By digit planes - 1.
+    pub(crate) tile: [unsafe fn(panel::TileJob); 3],
+    /// How many bytes, for so many activation rows, chunks and digit planes.
+    pub(crate) bytes: fn(usize, usize, usize) -> usize,
+    /// The most bytes that should be had at a time: they should stay in L2, with a panel.
+    pub(crate) most_bytes: usize,
 }
 
 /// f32 rows to be packed; the fields are those of [`PackActivations`].
@@ -198,7 +209,7 @@ impl Kernels {
                 most_strips: panel::WIDE_STRIPS,
                 most_chunks: panel::PANEL_CHUNKS,
                 most_bytes: panel::WIDE_BYTES,
-                space: None,
+                tiling: None,
             },
             digit_panel: None,
         }

@@ -254,19 +254,19 @@ pub(crate) struct SweepJob {
     pub(crate) x_stride: usize,
     /// Activation rows, at most [`SUM_ROWS`].
     pub(crate) m: usize,
+    /// The same rows and chunks as a [`TileJob`] has left them, for kernels that want tiles.
+    pub(crate) tiled: *const u8,
     /// The panel's strips, a multiple of [`STRIPS`].
     pub(crate) strips: usize,
     /// What the sums begin with; `None`: with zeros.
     pub(crate) begin: Option<Sums>,
-    /// Where they are kept from chunk to chunk: `m` x 16 per strip, one row after another.
+    /// Where they are kept from chunk to chunk: `m` x 16 per strip, one row after another. With tiles: of two strips.
     pub(crate) sums: *mut f32,
-    /// Where they are left, which may be any of these places. Rows of y, mostly: copied there after a sweep, they took 13 % of
+    /// Where they are left, which may be any of these places, but with tiles not where they are kept. Rows of y, mostly: copied there after a sweep, they took 13 % of
     /// FAST, 9 % of EXACT Q4_K with m = 512 at the AVX-512 level of an Emerald Rapids, of which a third was gained back.
     /// Tried and lost: stores past the caches (-10 %), and several panels per pass over the activations, whose rows of y are
     /// longer (EXACT and HIGH +2 %, FAST Q6_K -3 %).
     pub(crate) end: Sums,
-    /// As many bytes as `PanelKernels::space` says, aligned to 64.
-    pub(crate) space: *mut u8,
     /// Weights to be asked for meanwhile, as they are unpacked next. Not read, so any address will do.
     pub(crate) next: *const u8,
     /// How many bytes.
@@ -276,6 +276,21 @@ pub(crate) struct SweepJob {
     /// Whether what `end` lies in is asked for a chunk ahead (FAST Q4_K with m = 128: +3 %, on a Zen 4 +4 %; asked for with the
     /// intention to write: the same).
     pub(crate) asks_for_end: bool,
+}
+
+/// Packed activations to be laid out as tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct TileJob {
+    /// The first row, at the first chunk.
+    pub(crate) x: *const u8,
+    /// Bytes from one row to the next.
+    pub(crate) x_stride: usize,
+    /// Rows, at most [`SUM_ROWS`].
+    pub(crate) m: usize,
+    /// Chunks.
+    pub(crate) chunks: usize,
+    /// As many bytes as `Tiling::bytes` says, aligned to 64.
+    pub(crate) out: *mut u8,
 }
 
 impl SweepJob {
@@ -307,7 +322,7 @@ impl SweepJob {
 
     /// Asks for what lies where the sums of some rows and strips will be left after the last chunk.
     #[inline(always)]
-    fn ask_for_end<S: Simd>(&self, s: S, rows: Range<usize>, strips: Range<usize>) {
+    pub(super) fn ask_for_end<S: Simd>(&self, s: S, rows: Range<usize>, strips: Range<usize>) {
         for row in rows {
             for strip in strips.clone() {
                 s.prefetch(self.end.at(row, strip).cast());

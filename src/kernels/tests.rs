@@ -3,7 +3,7 @@
 
 use super::cpu::Cpu;
 use super::decode::Job;
-use super::panel::{PackJob, Sums, SweepJob};
+use super::panel::{PackJob, STRIPS, Sums, SweepJob, TileJob};
 use super::{Isa, Kernels, Level, PanelKernels, Rows, Task, activations, panel};
 use crate::blocks::{Affine, Block, FloatWeight, Q2K, TensorType, Visitor, with_block};
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, Simd};
@@ -526,19 +526,27 @@ pub(super) fn sums_of(
     let sums = Guarded::of(&vec![0.5f32; m * panel_rows], flush_end);
     assert!(sums.data.addr().is_multiple_of(64));
     let kept = Sums { first: sums.data.cast(), stride: panel_rows };
-    let space = kernels.space.map_or(0, |space| space(m, k.div_ceil(CHUNK), planes));
-    let space = Guarded::new(space, flush_end, 64);
+    let chunks = k.div_ceil(CHUNK);
+    let tiled = kernels.tiling.map_or(0, |tiling| (tiling.bytes)(m, chunks, planes));
+    let tiled = Guarded::new(tiled, flush_end, 64);
+    if let Some(tiling) = kernels.tiling {
+        let job = TileJob { x: x.data, x_stride: x.bytes / m, m, chunks, out: tiled.data };
+        // SAFETY: an available level; buffers of the sizes that the job says.
+        unsafe { (tiling.tile[planes - 1])(job) };
+    }
+    // With tiles, sums may not be left where they are kept.
+    let between = Guarded::new(m * STRIPS * LANES * size_of::<f32>(), flush_end, 64);
     let job = SweepJob {
         panel: panel.data,
-        chunks: k.div_ceil(CHUNK),
+        chunks,
         x: x.data,
         x_stride: x.bytes / m,
         m,
+        tiled: tiled.data,
         strips,
         begin: Some(kept),
-        sums: kept.first,
+        sums: if kernels.tiling.is_some() { between.data.cast() } else { kept.first },
         end: kept,
-        space: space.data,
         // Beyond the guard page: what is asked for is not read.
         next: panel.data,
         next_bytes: 2 * panel.bytes + (1 << 14),

@@ -11,7 +11,7 @@ use crate::blocks;
 use crate::error::{Error, Result};
 use crate::kernels::cpu::Cpu;
 use crate::kernels::float_state::FloatState;
-use crate::kernels::{Kernels, Level, PanelKernels, activations, decode, panel};
+use crate::kernels::{Kernels, Level, PanelKernels, Tiling, activations, decode, panel};
 use crate::simd::{CHUNK, LANES};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -171,8 +171,12 @@ impl Product<'_> {
             {
                 strips *= 2;
             }
+            let mut panels = Panels { kernels, strips, chunks, m: o.m, planes };
+            if let Some(tiling) = kernels.tiling {
+                panels.m = (tiling.most_bytes / panels.tiled_bytes(o.m)).max(1) * panel::SUM_ROWS;
+            }
             // SAFETY: as above.
-            unsafe { self.panels(&Panels { kernels, strips, chunks, planes }, packed) }
+            unsafe { self.panels(&panels, packed) }
         } else {
             self.split(o.rows.clone(), 8, &|rows, _| {
                 // SAFETY: the caller's promise; `job` has checked operands.
@@ -197,17 +201,66 @@ impl Product<'_> {
         // The first panel may begin before the first row.
         let missing = self.missing_rows(panel_rows);
         let o = self.operands;
+        let chunks = o.k.div_ceil(CHUNK);
         let done = self.split(0..missing + o.rows.len(), panel_rows, &|rows, slot| {
             let scratch = slots.of(slot);
-            for begin in rows.clone().step_by(panel_rows) {
-                let end = (begin + panel_rows).min(rows.end);
-                let rows = o.rows.start + begin.saturating_sub(missing)..o.rows.start + end - missing;
-                // SAFETY: the slot is large enough for a panel and the sums, and this thread's; the caller's promise.
-                unsafe { self.panel(panels, packed, rows, scratch) };
+            let panels_of_part = || {
+                rows.clone().step_by(panel_rows).map(|begin| {
+                    let end = (begin + panel_rows).min(rows.end);
+                    o.rows.start + begin.saturating_sub(missing)..o.rows.start + end - missing
+                })
+            };
+            let ranges = (0..chunks).step_by(panels.chunks).map(|first| first..chunks.min(first + panels.chunks));
+            // SAFETY: the slot is large enough for what `Panels` says, and this thread's; the caller's promise.
+            unsafe {
+                match panels.kernels.tiling {
+                    None => panels_of_part().for_each(|rows| {
+                        ranges
+                            .clone()
+                            .for_each(|chunks| self.panel(panels, packed, rows.clone(), chunks, 0..o.m, scratch));
+                    }),
+                    // Weights are unpacked again for each block of activations, which come from far away once for all panels.
+                    Some(tiling) => ranges.for_each(|chunks| {
+                        for begin in (0..o.m).step_by(panels.m) {
+                            let block = begin..o.m.min(begin + panels.m);
+                            self.tile(panels, &tiling, packed, chunks.clone(), block.clone(), scratch);
+                            panels_of_part().for_each(|rows| {
+                                self.panel(panels, packed, rows, chunks.clone(), block.clone(), scratch);
+                            });
+                        }
+                    }),
+                }
             }
         });
         self.context.panels.put(buffer);
         done
+    }
+
+    /// Lays out the activation rows `block`, chunks `chunks`, as tiles.
+    ///
+    /// # Safety
+    /// As `panels`; `scratch` holds `panels.bytes(m)`.
+    unsafe fn tile(
+        &self,
+        panels: &Panels,
+        tiling: &Tiling,
+        packed: &Packed,
+        chunks: Range<usize>,
+        block: Range<usize>,
+        scratch: *mut u8,
+    ) {
+        for (index, begin) in block.clone().step_by(panel::SUM_ROWS).enumerate() {
+            // SAFETY: the rows and chunks are packed, and the buffer has space for a block.
+            unsafe {
+                (tiling.tile[panels.planes - 1])(panel::TileJob {
+                    x: packed.x.add(begin * packed.row_bytes + chunks.start * activations::chunk_bytes(panels.planes)),
+                    x_stride: packed.row_bytes,
+                    m: (block.end - begin).min(panel::SUM_ROWS),
+                    chunks: chunks.len(),
+                    out: panels.tiles(scratch, self.operands.m, index),
+                });
+            }
+        }
     }
 
     /// How many rows the first panel should be short of, so that those after it begin with whole lines of y: `malloc` gives
@@ -223,77 +276,82 @@ impl Product<'_> {
         panel_rows - (LINE_BYTES / size_of::<f32>() - after_line)
     }
 
-    /// The weight rows of at most one panel with all activation rows.
+    /// The weight rows of at most one panel, chunks `chunks`, with the activation rows `block`.
     ///
     /// # Safety
-    /// As `panels`; `scratch` holds `panels.bytes(m)`.
-    unsafe fn panel(&self, panels: &Panels, packed: &Packed, rows: Range<usize>, scratch: *mut u8) {
+    /// As `tile`, which has tiled the block, where that is needed.
+    unsafe fn panel(
+        &self,
+        panels: &Panels,
+        packed: &Packed,
+        rows: Range<usize>,
+        chunks: Range<usize>,
+        block: Range<usize>,
+        scratch: *mut u8,
+    ) {
         const NARROW: usize = panel::STRIPS * LANES;
         const WIDE: usize = panel::WIDE_STRIPS * LANES;
         let o = self.operands;
         // The first and the last panel may be narrower ones.
         let strips = rows.len().div_ceil(LANES).next_multiple_of(panel::STRIPS);
         let panel_rows = strips * LANES;
-        let chunks = o.k.div_ceil(CHUNK);
+        let first = chunks.start;
         let chunk_bytes = activations::chunk_bytes(panels.planes);
         let weight_chunk_bytes = CHUNK / o.tensor_type.block_elements() * o.tensor_type.block_bytes();
         let cpu = Cpu::of_this_machine();
         let asks_for_rows = o.m * packed.row_bytes >= panel::FAR_ACTIVATIONS && cpu.asks_for_activations();
         // SAFETY: all pointers stay inside of the checked operands, the packed activations and the buffer.
         unsafe {
-            let sums = scratch.add(panels.panel_bytes()).cast::<f32>();
-            let space = scratch.add(panels.panel_bytes() + panels.sum_bytes(o.m));
+            let kept = scratch.add(panels.panel_bytes()).cast::<f32>();
             // The next panel, if this thread goes on with it; else another thread's, which only costs the asking.
             let next_begin = rows.end * o.row_bytes;
             let next = &o.w[next_begin..o.w.len().min(next_begin + rows.len() * o.row_bytes)];
-            for first in (0..chunks).step_by(panels.chunks) {
-                let count = (chunks - first).min(panels.chunks);
-                (panels.kernels.pack)(panel::PackJob {
-                    w: o.w[rows.start * o.row_bytes..rows.end * o.row_bytes].as_ptr().add(first * weight_chunk_bytes),
-                    row_bytes: o.row_bytes,
-                    strips,
-                    n: rows.len(),
-                    k: (o.k - first * CHUNK).min(count * CHUNK),
-                    panel: scratch,
-                });
-                for begin in (0..o.m).step_by(panel::SUM_ROWS) {
-                    let m = (o.m - begin).min(panel::SUM_ROWS);
-                    let y = panel::Sums { first: o.y.add(begin * o.y_stride + rows.start), stride: o.y_stride };
-                    // The first and the last panel may have more rows than there are. Stores across lines of y would take
-                    // longer than copying (FAST Q4_K with m = 512 at the AVX-512 level of an Emerald Rapids: 2 %).
-                    let apart = rows.len() < panel_rows || !y.begin_with_lines();
-                    let end = if apart { panel::Sums { first: sums, stride: panel_rows } } else { y };
-                    if apart && first > 0 {
-                        for row in 0..m {
-                            let (y, sums) = (y.first.add(row * y.stride), sums.add(row * panel_rows));
-                            y.copy_to_nonoverlapping(sums, rows.len());
-                        }
+            (panels.kernels.pack)(panel::PackJob {
+                w: o.w[rows.start * o.row_bytes..rows.end * o.row_bytes].as_ptr().add(first * weight_chunk_bytes),
+                row_bytes: o.row_bytes,
+                strips,
+                n: rows.len(),
+                k: (o.k - first * CHUNK).min(chunks.len() * CHUNK),
+                panel: scratch,
+            });
+            for (index, begin) in block.clone().step_by(panel::SUM_ROWS).enumerate() {
+                let m = (block.end - begin).min(panel::SUM_ROWS);
+                let sums = kept.add(panels.kept(m));
+                let y = panel::Sums { first: o.y.add(begin * o.y_stride + rows.start), stride: o.y_stride };
+                // The first and the last panel may have more rows than there are. Stores across lines of y would take
+                // longer than copying (FAST Q4_K with m = 512 at the AVX-512 level of an Emerald Rapids: 2 %).
+                let apart = rows.len() < panel_rows || !y.begin_with_lines();
+                let end = if apart { panel::Sums { first: sums, stride: panel_rows } } else { y };
+                if apart && first > 0 {
+                    for row in 0..m {
+                        let (y, sums) = (y.first.add(row * y.stride), sums.add(row * panel_rows));
+                        y.copy_to_nonoverlapping(sums, rows.len());
                     }
-                    (panels.kernels.sweep[panels.planes - 1])(panel::SweepJob {
-                        panel: scratch,
-                        chunks: count,
-                        x: packed.x.add(begin * packed.row_bytes + first * chunk_bytes),
-                        x_stride: packed.row_bytes,
-                        m,
-                        strips,
-                        begin: if first > 0 { Some(end) } else { None },
-                        sums,
-                        end,
-                        space,
-                        next: next.as_ptr().wrapping_add(next.len() * begin / o.m),
-                        next_bytes: next.len() * m / o.m,
-                        asks_for_rows,
-                        asks_for_end: cpu.asks_for_results(),
-                    });
-                    if apart {
-                        for row in 0..m {
-                            let (y, sums) = (y.first.add(row * y.stride), sums.add(row * panel_rows));
-                            // A length that the compiler knows, where it is that: copying took 3 % of a prompt.
-                            match rows.len() {
-                                NARROW => sums.copy_to_nonoverlapping(y, NARROW),
-                                WIDE => sums.copy_to_nonoverlapping(y, WIDE),
-                                n => sums.copy_to_nonoverlapping(y, n),
-                            }
+                }
+                (panels.kernels.sweep[panels.planes - 1])(panel::SweepJob {
+                    panel: scratch,
+                    chunks: chunks.len(),
+                    x: packed.x.add(begin * packed.row_bytes + first * chunk_bytes),
+                    x_stride: packed.row_bytes,
+                    m,
+                    strips,
+                    begin: if first > 0 { Some(end) } else { None },
+                    tiled: panels.tiles(scratch, o.m, index),
+                    sums: kept,
+                    end,
+                    next: next.as_ptr().wrapping_add(next.len() * (begin - block.start) / block.len()),
+                    next_bytes: next.len() * m / block.len(),
+                    asks_for_rows,
+                    asks_for_end: cpu.asks_for_results(),
+                });
+                if apart {
+                    for row in 0..m {
+                        let (y, sums) = (y.first.add(row * y.stride), sums.add(row * panel_rows));
+                        // A length that the compiler knows, where it is that: copying took 3 % of a prompt.
+                        match rows.len() {
+                            NARROW => sums.copy_to_nonoverlapping(y, NARROW),
+                            WIDE => sums.copy_to_nonoverlapping(y, WIDE),
+                            n => sums.copy_to_nonoverlapping(y, n),
                         }
                     }
                 }
@@ -372,22 +430,41 @@ struct Panels {
     /// The most strips and chunks of one of them.
     strips: usize,
     chunks: usize,
+    /// The most activation rows that it is multiplied with.
+    m: usize,
     planes: usize,
 }
 
+/// The parts of a thread's scratch: a panel, sums that are kept, sums that are left apart, and tiles.
 impl Panels {
     fn panel_bytes(&self) -> usize {
         self.strips * self.chunks * self.kernels.record_bytes
     }
 
-    /// Bytes of the sums of a sweep over some of `m` rows.
-    fn sum_bytes(&self, m: usize) -> usize {
-        panel::SUM_ROWS.min(m) * self.strips * LANES * size_of::<f32>()
+    /// Sums that are kept for `m` rows before those that are left. Without tiling, the same space is used for both.
+    fn kept(&self, m: usize) -> usize {
+        self.kernels.tiling.map_or(0, |_| m * panel::STRIPS * LANES)
     }
 
-    /// Bytes of a thread's scratch for `m` activation rows: a panel, sums, and what space the kernels need.
+    fn sum_bytes(&self, m: usize) -> usize {
+        let m = m.min(panel::SUM_ROWS);
+        (self.kept(m) + m * self.strips * LANES) * size_of::<f32>()
+    }
+
+    /// The tiles of a sweep, of `m` activation rows in all.
+    fn tiled_bytes(&self, m: usize) -> usize {
+        let bytes = |tiling: Tiling| (tiling.bytes)(m.min(panel::SUM_ROWS), self.chunks, self.planes);
+        self.kernels.tiling.map_or(0, bytes)
+    }
+
+    /// Where the tiles of the sweep with number `index` lie.
+    fn tiles(&self, scratch: *mut u8, m: usize, index: usize) -> *mut u8 {
+        scratch.wrapping_add(self.panel_bytes() + self.sum_bytes(m) + index * self.tiled_bytes(m))
+    }
+
+    /// All of it.
     fn bytes(&self, m: usize) -> usize {
-        let space = self.kernels.space.map_or(0, |space| space(panel::SUM_ROWS.min(m), self.chunks, self.planes));
-        (self.panel_bytes() + self.sum_bytes(m) + space).next_multiple_of(64)
+        let sweeps = self.m.min(m).div_ceil(panel::SUM_ROWS);
+        (self.panel_bytes() + self.sum_bytes(m) + sweeps * self.tiled_bytes(m)).next_multiple_of(64)
     }
 }

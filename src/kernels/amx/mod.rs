@@ -15,8 +15,8 @@ pub use permission::pretend;
 
 use super::avx512vnni::Token;
 use super::digit_panel::{self, Digits};
-use super::panel::{PackJob, SweepJob};
-use super::{PanelKernels, with_block};
+use super::panel::{PackJob, SweepJob, TileJob};
+use super::{PanelKernels, Tiling, with_block};
 use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor};
 use crate::simd::{COLUMNS, LANES};
 use core::arch::x86_64::*;
@@ -42,11 +42,19 @@ pub(super) fn digit_panel(tensor_type: TensorType) -> Option<PanelKernels> {
             if !A::INTEGER_SCALES {
                 return None;
             }
+            macro_rules! of_planes {
+                ($min_groups:literal) => {
+                    (
+                        [sweep::<$min_groups, 1>, sweep::<$min_groups, 2>, sweep::<$min_groups, 3>],
+                        [tile::<$min_groups, 1>, tile::<$min_groups, 2>, tile::<$min_groups, 3>],
+                    )
+                };
+            }
             let min_groups = digit_panel::min_groups::<A>();
-            let sweep: [unsafe fn(SweepJob); 3] = match min_groups {
-                0 => [sweep::<0, 1>, sweep::<0, 2>, sweep::<0, 3>],
-                8 => [sweep::<8, 1>, sweep::<8, 2>, sweep::<8, 3>],
-                _ => [sweep::<16, 1>, sweep::<16, 2>, sweep::<16, 3>],
+            let (sweep, tile): ([unsafe fn(SweepJob); 3], [unsafe fn(TileJob); 3]) = match min_groups {
+                0 => of_planes!(0),
+                8 => of_planes!(8),
+                _ => of_planes!(16),
             };
             let record_bytes = digit_panel::record_bytes(min_groups);
             Some(PanelKernels {
@@ -57,7 +65,11 @@ pub(super) fn digit_panel(tensor_type: TensorType) -> Option<PanelKernels> {
                 most_strips: digit_panel::PANEL_STRIPS,
                 most_chunks: digit_panel::PANEL_CHUNKS,
                 most_bytes: digit_panel::PANEL_BYTES,
-                space: Some(digit_panel::space::<A>),
+                tiling: Some(Tiling {
+                    tile,
+                    bytes: digit_panel::tiling_bytes::<A>,
+                    most_bytes: digit_panel::TILED_BYTES,
+                }),
             })
         }
     }
@@ -81,6 +93,14 @@ unsafe fn sweep<const MIN_GROUPS: usize, const P: usize>(job: SweepJob) {
         let mut tiles = TileGuard::configure();
         digit_panel::sweep::<Token, TileGuard, MIN_GROUPS, P>(Token::new(), &mut tiles, job);
     }
+}
+
+/// # Safety
+/// As `Kernels`.
+#[target_feature(enable = "avx2,bmi2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn tile<const MIN_GROUPS: usize, const P: usize>(job: TileJob) {
+    // SAFETY: the caller's promise.
+    unsafe { digit_panel::tile::<MIN_GROUPS, P>(job) }
 }
 
 /// Of one group of columns, in the lane of each of 16 rows, as 16-bit words: the scale, and 128 less the scale times the

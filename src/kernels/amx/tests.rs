@@ -6,12 +6,12 @@ mod emulator;
 
 use super::super::Level;
 use super::super::digit_panel::{self, Digits, IntTiles, Tiles};
-use super::super::panel::{PackJob, STRIPS, SweepJob};
+use super::super::panel::{PackJob, STRIPS, SweepJob, TileJob};
 use super::super::scalar::Token;
 use super::super::tests::{
     Guarded, Random, activation_rows, affine_types, lengths, pack, panel_of, random_blocks, sums_of,
 };
-use super::{PanelKernels, with_block};
+use super::{PanelKernels, Tiling, with_block};
 use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor};
 use crate::simd::{COLUMNS, LANES};
 
@@ -93,6 +93,11 @@ unsafe fn plain_sweep<const MIN_GROUPS: usize, const P: usize>(job: SweepJob) {
     unsafe { digit_panel::sweep::<Token, Plain, MIN_GROUPS, P>(Token::new(), &mut tiles, job) }
 }
 
+unsafe fn plain_tile<const MIN_GROUPS: usize, const P: usize>(job: TileJob) {
+    // SAFETY: the caller's promise.
+    unsafe { digit_panel::tile::<MIN_GROUPS, P>(job) }
+}
+
 /// The digit panel in plain Rust.
 fn plain(tensor_type: TensorType) -> PanelKernels {
     struct Plain;
@@ -106,10 +111,18 @@ fn plain(tensor_type: TensorType) -> PanelKernels {
         }
         fn affine<A: Affine>(self) -> PanelKernels {
             let min_groups = digit_panel::min_groups::<A>();
-            let sweep: [unsafe fn(SweepJob); 3] = match min_groups {
-                0 => [plain_sweep::<0, 1>, plain_sweep::<0, 2>, plain_sweep::<0, 3>],
-                8 => [plain_sweep::<8, 1>, plain_sweep::<8, 2>, plain_sweep::<8, 3>],
-                _ => [plain_sweep::<16, 1>, plain_sweep::<16, 2>, plain_sweep::<16, 3>],
+            macro_rules! of_planes {
+                ($groups:literal) => {
+                    (
+                        [plain_sweep::<$groups, 1>, plain_sweep::<$groups, 2>, plain_sweep::<$groups, 3>],
+                        [plain_tile::<$groups, 1>, plain_tile::<$groups, 2>, plain_tile::<$groups, 3>],
+                    )
+                };
+            }
+            let (sweep, tile): ([unsafe fn(SweepJob); 3], [unsafe fn(TileJob); 3]) = match min_groups {
+                0 => of_planes!(0),
+                8 => of_planes!(8),
+                _ => of_planes!(16),
             };
             let record_bytes = digit_panel::record_bytes(min_groups);
             PanelKernels {
@@ -120,7 +133,7 @@ fn plain(tensor_type: TensorType) -> PanelKernels {
                 most_strips: STRIPS,
                 most_chunks: digit_panel::PANEL_CHUNKS,
                 most_bytes: digit_panel::PANEL_BYTES,
-                space: Some(digit_panel::space::<A>),
+                tiling: Some(Tiling { tile, bytes: digit_panel::tiling_bytes::<A>, most_bytes: 0 }),
             }
         }
     }
