@@ -1,5 +1,6 @@
 //! candle (Rust): QMatMul. It chooses its instruction set and, for the whole process, its threads itself.
 
+use crate::tiles::GEMM;
 use crate::weights::Matrix;
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
@@ -58,7 +59,7 @@ impl<'a> Product<'a> {
     }
 
     pub fn compute(&self) -> Tensor {
-        self.weights.0.forward(&self.x).expect("shapes that fit")
+        GEMM.with(|tiles| tiles.during(|| self.weights.0.forward(&self.x))).expect("shapes that fit")
     }
 
     pub fn result(&self) -> Vec<f32> {

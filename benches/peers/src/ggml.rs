@@ -1,6 +1,7 @@
 //! ggml, the real library: a prebuilt one is opened at run time and used through its public C functions. One file of
 //! kernels per instruction set, so that it can be held to a level.
 
+use crate::tiles::Tiles;
 use crate::weights::Matrix;
 use gguffuse::kernels::Level;
 use libloading::Library as SharedObject;
@@ -187,6 +188,7 @@ pub struct Kernels {
     runners: Vec<Runner>,
     /// Beside plain memory: CPU_REPACK, AMX.
     extra_buffer_types: Vec<Object>,
+    tiles: Tiles,
 }
 
 /// A backend with its threads.
@@ -218,7 +220,7 @@ impl Kernels {
                 }
             }
         }
-        Kernels { base, cpu, level, name, version, runners, extra_buffer_types }
+        Kernels { base, cpu, level, name, version, runners, extra_buffer_types, tiles: Tiles::new() }
     }
 
     /// The matrix in every kind of memory that these kernels have a product for. "plain" reads it where it lies.
@@ -370,8 +372,9 @@ impl<'a> Product<'a> {
     }
 
     pub fn compute(&self) {
+        let compute = self.kernels.base.ggml_backend_graph_compute;
         // SAFETY: the graph and its tensors live; this process computes one graph at a time.
-        let status = unsafe { (self.kernels.base.ggml_backend_graph_compute)(self.runner.backend, self.graph) };
+        let status = self.kernels.tiles.during(|| unsafe { compute(self.runner.backend, self.graph) });
         assert_eq!(status, 0);
     }
 

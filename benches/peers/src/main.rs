@@ -14,6 +14,7 @@ mod records;
 mod report;
 mod roofs;
 mod session;
+mod tiles;
 mod timing;
 mod weights;
 

@@ -3,6 +3,7 @@
 use crate::ours::{self, Contexts};
 use crate::records::Who;
 use crate::roofs::{Crew, Reader, Unit, units};
+use crate::tiles::GEMM;
 use crate::timing::Contestant;
 use crate::weights::Matrix;
 use crate::{candle, floats, ggml};
@@ -204,7 +205,8 @@ struct Floats<'a> {
 
 impl Contestant for Floats<'_> {
     fn call(&mut self) {
-        floats::multiply(self.w, self.x, &mut self.y, self.matrix.n, self.matrix.k, self.threads);
+        let Floats { w, matrix, x, y, threads } = self;
+        GEMM.with(|tiles| tiles.during(|| floats::multiply(w, x, y, matrix.n, matrix.k, *threads)));
     }
 }
 

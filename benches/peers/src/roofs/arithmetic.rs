@@ -137,11 +137,15 @@ fn tdpbusd() {
         TileConfiguration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
     configuration.row_bytes[..8].fill(64);
     configuration.rows[..8].fill(16);
+    // ggml configures the tiles of a thread once and for all: the unit takes turns with it.
+    let mut before =
+        TileConfiguration { palette: 0, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
     let source = [[63u8; 64]; 16];
     // SAFETY: `units` lists this function only where AMX is granted. Reads the configuration and the source, 16 rows of
-    // 64 bytes; the tiles are given back at the end.
+    // 64 bytes, and writes the configuration that was there before; the tiles are given back at the end.
     unsafe {
         asm!(
+            "sttilecfg [{before}]",
             "ldtilecfg [{configuration}]",
             "tilezero tmm0",
             "tilezero tmm1",
@@ -159,13 +163,22 @@ fn tdpbusd() {
             "dec {turns}",
             "jnz 2b",
             "tilerelease",
+            before = in(reg) &mut before,
             configuration = in(reg) &configuration,
             source = in(reg) &source,
             stride = in(reg) 64usize,
             turns = inout(reg) TURNS => _,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            options(nostack, readonly),
+            options(nostack),
         );
+        if before.palette != 0 {
+            asm!(
+                "ldtilecfg [{before}]", before = in(reg) &before,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
     }
 }
