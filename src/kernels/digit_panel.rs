@@ -29,14 +29,14 @@ use super::chunk::Chunks;
 use super::panel::{Ahead, PackJob, STRIPS, SUM_ROWS, Sums, SweepJob, TileJob};
 use crate::blocks::Affine;
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
-use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// The most chunks of a panel.
 pub(super) const PANEL_CHUNKS: usize = 16;
 /// The most strips of a panel.
-pub(super) const PANEL_STRIPS: usize = 8;
+pub(super) const PANEL_STRIPS: usize = 4;
 /// The most bytes of a panel with more than the fewest strips, and of tiled activations: both should stay in the second cache.
-pub(super) const PANEL_BYTES: usize = 640 << 10;
+pub(super) const PANEL_BYTES: usize = 384 << 10;
 pub(super) const TILED_BYTES: usize = 960 << 10;
 
 /// As in `panel`: scratch is at most 2 MiB per thread.
@@ -58,15 +58,14 @@ const D: usize = 2 * DIGIT_BYTES;
 /// Where the mins lie in a record.
 const MINS: usize = D + LANES * size_of::<f32>();
 
-/// Integer sums of a tile of activation rows with each strip.
+/// The integer sums of a block: four tiles, each of 16 activation rows with a strip.
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
-pub(super) struct IntTiles(pub(super) [[[i32; LANES]; TILE_ROWS]; STRIPS]);
+pub(super) struct Ints(pub(super) [[[i32; LANES]; TILE_ROWS]; 4]);
 
-impl IntTiles {
+impl Ints {
     /// Nothing summed up yet.
-    #[cfg(test)]
-    pub(super) const ZERO: IntTiles = IntTiles([[[0; LANES]; TILE_ROWS]; STRIPS]);
+    pub(super) const ZERO: Ints = Ints([[[0; LANES]; TILE_ROWS]; 4]);
 }
 
 /// What the digit panel needs beyond the vocabulary.
@@ -82,33 +81,34 @@ pub(super) trait Digits: Simd {
 
     /// 16 i32 from memory.
     fn load_ints(self, ints: &[i32; LANES]) -> Self::Ints;
+
+    /// `a + b`
+    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
 }
 
-/// A matrix unit: a tile of activations and two pairs of tiles of sums, numbers 0 and 1, each with a tile for either strip.
+/// A matrix unit with four tiles of sums. With digits of one or two planes, the products of activations `x[0]`, then `x[1]`, with
+/// high digits, then low ones, each have a tile; with three planes, the tiles are those of weights.
 pub(super) trait Tiles {
-    /// Takes a tile of activations.
+    /// Adds the first two of the products of 64 columns: `x` with `w`, high digits and low ones. Keeps both for `second`.
+    /// With `STORE`, tiles 0 and 1 go to `out` before, and begin with 0.
     ///
     /// # Safety
-    /// `x` points to its `TILE_BYTES`: 64 signed digits of each of 16 rows.
-    unsafe fn take(&mut self, x: *const u8);
+    /// `x` and `w` point to `TILE_BYTES`: a line of signed digits for each row, those of weights as in a record. `out`, with
+    /// `STORE`, to sums to be written.
+    unsafe fn first<const STORE: bool>(&mut self, x: *const u8, w: [*const u8; 2], out: *mut Ints);
 
-    /// Adds the activations times two tiles of weights to the sums of `PAIR`.
+    /// Adds the other products: `x[0]` with what `first` has kept; with `PLANES` 3, `x[1]` as well. With `STORE`, as `first` with
+    /// tiles 2 and 3.
     ///
     /// # Safety
-    /// `w` points to `TILE_BYTES` each.
-    unsafe fn add<const PAIR: usize>(&mut self, w: [*const u8; STRIPS]);
+    /// As `first`, which was called before.
+    unsafe fn second<const PLANES: usize, const STORE: bool>(&mut self, x: [*const u8; 2], out: *mut Ints);
 
-    /// The sums of `PAIR` to `out`, then `add` from zero.
+    /// All sums to `out`.
     ///
     /// # Safety
-    /// As `add`; `out` points to tiles to be written.
-    unsafe fn store_and_add<const PAIR: usize>(&mut self, out: *mut IntTiles, w: [*const u8; STRIPS]);
-
-    /// The sums of `PAIR` to `out`.
-    ///
-    /// # Safety
-    /// `out` points to tiles to be written.
-    unsafe fn store<const PAIR: usize>(&mut self, out: *mut IntTiles);
+    /// `out` points to sums to be written.
+    unsafe fn store(&mut self, out: *mut Ints);
 }
 
 /// The groups of a chunk that have mins of their own.
@@ -283,7 +283,7 @@ pub(super) unsafe fn tile<const MIN_GROUPS: usize, const P: usize>(job: TileJob)
     }
 }
 
-/// At most 16 activation rows, one chunk, and two strips.
+/// Some activation rows, one chunk, and a strip: as many as have their sums in four tiles.
 #[derive(Clone, Copy)]
 struct Block {
     /// First row.
@@ -291,22 +291,28 @@ struct Block {
     /// How many.
     rows: usize,
     chunk: usize,
-    /// The first strip.
     strip: usize,
 }
 
-/// Integer sums of a block, by weight. One weight more than planes.
-type Ints = [MaybeUninit<IntTiles>; 4];
+/// Rows whose sums become floats at a time: enough chains for the vector units.
+const UNIT: usize = 4;
+
+/// The most rows of a block.
+const fn block_rows(planes: usize) -> usize {
+    if planes == 1 { 2 * TILE_ROWS } else { TILE_ROWS }
+}
 
 /// A digit panel times packed activations.
 ///
 /// The floats of a block are computed between the products of the next one: the matrix unit works on its own, and the core looks
-/// far enough ahead to do both at once, as long as both find what they need in the first cache. That is what the order of
-/// products is made for, in which each tile of activations is used once, for both kinds of digits of a block of 16 rows (against
-/// one weight after another for 32 rows: integer sums take half the space).
+/// far enough ahead to do both at once, as long as both find what they need in the first cache: weights of two strips, tiles of
+/// activations for both, integer sums of two blocks, and the sums of all rows.
+///
+/// On a Granite Rapids, loads of tiles take power, of which the unit's speed depends: 64 columns of 2 x 2 tiles took 92 cycles with
+/// four loads, 75 with two. So a tile that was loaded is used for all that four tiles of sums allow.
 ///
 /// # Safety
-/// As `Kernels`, for a panel that `pack` has made.
+/// As `Kernels`, for a panel that `pack` has made, and activations that `tile` has laid out.
 #[inline(always)]
 pub(super) unsafe fn sweep<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P: usize>(
     s: S,
@@ -314,143 +320,151 @@ pub(super) unsafe fn sweep<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P
     job: SweepJob,
 ) {
     // One set of sums is folded while the other is written.
-    let mut ints: [Ints; 2] = [[MaybeUninit::uninit(); 4]; 2];
+    let mut ints = [Ints::ZERO; 2];
     let mut set = 0;
     let mut last: Option<Block> = None;
-    let mut ahead = Ahead::of(&job, job.strips / STRIPS * job.chunks * job.m.div_ceil(TILE_ROWS));
-    for strip in (0..job.strips).step_by(STRIPS) {
+    let mut ahead = Ahead::of(&job, job.strips * job.chunks * job.m.div_ceil(block_rows(P)));
+    for pair in (0..job.strips).step_by(STRIPS) {
         for chunk in 0..job.chunks {
-            for begin in (0..job.m).step_by(TILE_ROWS) {
-                let block = Block { begin, rows: (job.m - begin).min(TILE_ROWS), chunk, strip };
-                ahead.step(s);
-                if job.asks_for_end && (chunk + 2 == job.chunks || job.chunks == 1) {
-                    job.ask_for_end(s, begin..begin + block.rows, strip..strip + STRIPS);
+            for begin in (0..job.m).step_by(block_rows(P)) {
+                for strip in pair..pair + STRIPS {
+                    let block = Block { begin, rows: (job.m - begin).min(block_rows(P)), chunk, strip };
+                    ahead.step(s);
+                    if job.asks_for_end {
+                        ask_for_end(s, &job, &block);
+                    }
+                    // SAFETY: the caller's promise: block and chunk lie in the job; the last block's sums are in the tiles.
+                    unsafe { multiply::<S, T, MIN_GROUPS, P>(s, tiles, &job, &block, last.as_ref(), &mut ints[set]) };
+                    set = 1 - set;
+                    last = Some(block);
                 }
-                let [even, odd] = &mut ints;
-                let (now, before) = if set == 0 { (even, odd) } else { (odd, even) };
-                // SAFETY: the caller's promise: block and chunk lie in the job; the last block's sums were written before,
-                // but those of its last two weights.
-                unsafe { multiply::<S, T, MIN_GROUPS, P>(s, tiles, &job, &block, now, last.as_ref(), before) };
-                set = 1 - set;
-                last = Some(block);
             }
         }
     }
     if let Some(last) = &last {
-        let ints = &mut ints[1 - set];
         // SAFETY: as above.
         unsafe {
-            let [first, second] = last_weights::<P>();
-            tiles.store::<0>(ints[first].as_mut_ptr());
-            tiles.store::<1>(ints[second].as_mut_ptr());
-            let fold = Fold::<S, MIN_GROUPS, P>::of(s, &job, last, ints);
-            fold.rows(s, 0, last.rows);
+            tiles.store(&mut ints[set]);
+            let fold = Fold::<S, MIN_GROUPS, P>::of(s, &job, last, &ints[set]);
+            fold.all(s);
         }
     }
 }
 
-/// The weights whose sums are in either pair of tiles after a block.
-const fn last_weights<const P: usize>() -> [usize; 2] {
-    // Plane p adds its products with high digits to weight p in pair p % 2, those with low digits to p + 1 in the other one.
-    if P % 2 == 0 { [P, P - 1] } else { [P - 1, P] }
+/// Asks for what lies where a block's sums will be left after the last chunk: for some rows at each chunk before that. For all
+/// rows at once, the first cache could take no other lines meanwhile, and a tenth of FAST went by waiting.
+#[inline(always)]
+fn ask_for_end<S: Simd>(s: S, job: &SweepJob, block: &Block) {
+    let parts = job.chunks.max(2) - 1;
+    for row in block.rows * block.chunk / parts..(block.rows * (block.chunk + 1) / parts).min(block.rows) {
+        s.prefetch_for_later(job.end.at(block.begin + row, block.strip).cast_const().cast());
+    }
 }
 
-/// The records of a block's strips at its chunk.
+/// The record of a block's strip at its chunk.
 ///
 /// # Safety
 /// The job has the block.
 #[inline(always)]
-unsafe fn records<const MIN_GROUPS: usize>(job: &SweepJob, block: &Block) -> [*const u8; STRIPS] {
-    let mut records = [job.panel; STRIPS];
-    for v in 0..STRIPS {
-        // SAFETY: the caller's promise.
-        records[v] =
-            unsafe { job.panel.add(((block.strip + v) * job.chunks + block.chunk) * record_bytes(MIN_GROUPS)) };
-    }
-    records
+unsafe fn record<const MIN_GROUPS: usize>(job: &SweepJob, block: &Block) -> *const u8 {
+    // SAFETY: the caller's promise.
+    unsafe { job.panel.add((block.strip * job.chunks + block.chunk) * record_bytes(MIN_GROUPS)) }
 }
 
-/// The integer sums of a block into `ints`, but those of the last two weights, which stay in the tiles; and the floats of the block
-/// before, `last`.
+/// The integer sums of a block, which stay in the tiles. Those of the block before, `last`, go to `ints` first, and become floats
+/// meanwhile.
 ///
 /// # Safety
-/// The job has both blocks; `last_ints` holds the sums of the last one, the tiles those of its last weights.
+/// The job has both blocks; the tiles hold the sums of the last one.
 #[inline(always)]
 unsafe fn multiply<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P: usize>(
     s: S,
     tiles: &mut T,
     job: &SweepJob,
     block: &Block,
-    ints: &mut Ints,
     last: Option<&Block>,
-    last_ints: &mut Ints,
+    ints: &mut Ints,
 ) {
-    // Pairs of products.
-    let steps = const { 2 * QUARTERS * P };
-    // SAFETY: the caller's promise: records hold two kinds of digits; all rows of a tile lie in the job's space.
+    // SAFETY: the caller's promise: records hold two kinds of digits; all rows of a tile lie among the tiled ones.
     unsafe {
-        let w = records::<MIN_GROUPS>(job, block);
-        let x = Tiled::<MIN_GROUPS, P>::of(job.tiled, job.m, block.chunk).tiles(block.begin);
-        let fold = last.map(|last| Fold::<S, MIN_GROUPS, P>::of(s, job, last, last_ints));
-        let mut step = 0;
-        for plane in 0..P {
-            for quarter in 0..QUARTERS {
-                tiles.take(x.add((plane * QUARTERS + quarter) * TILE_BYTES));
-                for digit in [1, 0] {
-                    let tile = digit * DIGIT_BYTES + quarter * TILE_BYTES;
-                    let w = [w[0].add(tile), w[1].add(tile)];
-                    let pair = (plane + 1 - digit) % 2;
-                    // The first block stores what has no meaning, where nobody looks at it.
-                    match (quarter, plane, digit) {
-                        (0, 0, 1) => {
-                            tiles.store_and_add::<0>(last_ints[last_weights::<P>()[0]].as_mut_ptr(), w);
-                        }
-                        (0, 0, _) => {
-                            tiles.store_and_add::<1>(last_ints[last_weights::<P>()[1]].as_mut_ptr(), w);
-                        }
-                        (0, 1, 0) => tiles.store_and_add::<0>(ints[0].as_mut_ptr(), w),
-                        (0, 2, 0) => tiles.store_and_add::<1>(ints[1].as_mut_ptr(), w),
-                        _ if pair == 0 => tiles.add::<0>(w),
-                        _ => tiles.add::<1>(w),
-                    }
-                    // Not at once: the last sums have yet to arrive in memory.
-                    if let Some(fold) = &fold
-                        && step > 1
-                    {
-                        let rows = fold.block.rows;
-                        let first = rows * (step - 2) / (steps - 2) & !1;
-                        let last = if step + 1 == steps { rows } else { rows * (step - 1) / (steps - 2) & !1 };
-                        fold.rows(s, first, last);
-                    }
-                    step += 1;
-                }
-            }
+        let low = record::<MIN_GROUPS>(job, block);
+        let first = Tiled::<MIN_GROUPS, P>::of(job.tiled, job.m, block.chunk).tiles(block.begin).cast_const();
+        // The second tile: of the next rows or of the next plane. A block of one tile of rows multiplies that twice.
+        let second = if P == 1 && block.rows <= TILE_ROWS { first } else { first.add(QUARTERS * TILE_BYTES) };
+        let third = if P == 3 { first.add(2 * QUARTERS * TILE_BYTES) } else { first };
+        let x = [first, second, third];
+        let out = &raw mut *ints;
+        let fold = last.map(|last| Fold::<S, MIN_GROUPS, P>::of(s, job, last, out));
+        // What is stored before the first block is no block's, and nobody looks at it.
+        tiles.first::<true>(x[0], [low.add(DIGIT_BYTES), low], out);
+        tiles.second::<P, true>([x[1], x[2]], out);
+        // Not at once: the sums have yet to arrive in memory. Written out, so that the compiler knows each unit.
+        if P == 1 {
+            step::<S, T, MIN_GROUPS, P, 1>(s, tiles, low, x, &fold, [0..1, 1..2]);
+            step::<S, T, MIN_GROUPS, P, 2>(s, tiles, low, x, &fold, [2..3, 3..4]);
+            step::<S, T, MIN_GROUPS, P, 3>(s, tiles, low, x, &fold, [4..6, 6..8]);
+        } else {
+            step::<S, T, MIN_GROUPS, P, 1>(s, tiles, low, x, &fold, [0..1, 1..2]);
+            step::<S, T, MIN_GROUPS, P, 2>(s, tiles, low, x, &fold, [2..2, 2..3]);
+            step::<S, T, MIN_GROUPS, P, 3>(s, tiles, low, x, &fold, [3..3, 3..4]);
+        }
+        if let Some(fold) = &fold {
+            fold.rest(s);
         }
     }
 }
 
-/// Sums for the strips of a block where there are none yet.
-static ZEROS: [[f32; LANES]; STRIPS] = [[0.0; LANES]; STRIPS];
+/// The products of columns `64 * QUARTER` on, for weights at `low` and tiles of activations at `x`, and between them, twice, some
+/// units of another block. The sums are not stored.
+///
+/// # Safety
+/// As `multiply`.
+#[inline(always)]
+unsafe fn step<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P: usize, const QUARTER: usize>(
+    s: S,
+    tiles: &mut T,
+    low: *const u8,
+    x: [*const u8; 3],
+    fold: &Option<Fold<S, MIN_GROUPS, P>>,
+    units: [Range<usize>; 2],
+) {
+    let tile = const { QUARTER * TILE_BYTES };
+    let [first, second] = units;
+    // SAFETY: the caller's promise.
+    unsafe {
+        tiles.first::<false>(x[0].add(tile), [low.add(DIGIT_BYTES + tile), low.add(tile)], std::ptr::null_mut());
+        if let Some(fold) = fold {
+            fold.units(s, first);
+        }
+        tiles.second::<P, false>([x[1].add(tile), x[2].add(tile)], std::ptr::null_mut());
+        if let Some(fold) = fold {
+            fold.units(s, second);
+        }
+    }
+}
+
+/// Sums for a strip where there are none yet.
+static ZEROS: [f32; LANES] = [0.0; LANES];
 
 /// How the integer sums of a block become floats.
 struct Fold<S: Simd, const MIN_GROUPS: usize, const P: usize> {
     block: Block,
     heads: *const RowHead<MIN_GROUPS>,
-    ints: [*const IntTiles; 4],
-    /// The sums of all rows, before and after.
+    ints: *const Ints,
+    /// The sums of the block's rows, before and after.
     before: Sums,
     after: Sums,
     // In registers for all rows: loaded for each, they would be most of what is loaded.
-    d: [S::Floats; STRIPS],
-    mins: [[S::Floats; MIN_GROUPS]; STRIPS],
+    d: S::Floats,
+    mins: [S::Floats; MIN_GROUPS],
 }
 
 impl<S: Digits, const MIN_GROUPS: usize, const P: usize> Fold<S, MIN_GROUPS, P> {
     /// # Safety
     /// The job has the block; `ints` will hold its sums.
     #[inline(always)]
-    unsafe fn of(s: S, job: &SweepJob, block: &Block, ints: &Ints) -> Self {
-        let kept = Sums { first: job.sums, stride: STRIPS * LANES };
+    unsafe fn of(s: S, job: &SweepJob, block: &Block, ints: *const Ints) -> Self {
+        let kept = Sums { first: job.sums, stride: STRIPS * LANES }.from_strip(block.strip % STRIPS);
         let zeros = Sums { first: (&raw const ZEROS).cast_mut().cast(), stride: 0 };
         let before = match &job.begin {
             _ if block.chunk > 0 => kept,
@@ -458,88 +472,98 @@ impl<S: Digits, const MIN_GROUPS: usize, const P: usize> Fold<S, MIN_GROUPS, P> 
             None => zeros,
         };
         let after = if block.chunk + 1 < job.chunks { kept } else { job.end.from_strip(block.strip) };
-        let mut fold = Fold {
-            block: *block,
-            heads: Tiled::<MIN_GROUPS, P>::of(job.tiled, job.m, block.chunk).head(block.begin),
-            ints: std::array::from_fn(|weight| ints[weight].as_ptr()),
-            before,
-            after,
-            d: [s.splat(0.0); STRIPS],
-            mins: [[s.splat(0.0); MIN_GROUPS]; STRIPS],
-        };
+        let heads = Tiled::<MIN_GROUPS, P>::of(job.tiled, job.m, block.chunk).head(block.begin);
         // SAFETY: the caller's promise; records are laid out as `pack` writes them.
         unsafe {
-            let records = records::<MIN_GROUPS>(job, block);
-            for v in 0..STRIPS {
-                fold.d[v] = s.load_floats(&*records[v].add(D).cast());
-                for g in 0..MIN_GROUPS {
-                    fold.mins[v][g] = s.load_floats(&*records[v].add(MINS).cast::<[f32; LANES]>().add(g));
-                }
+            let record = record::<MIN_GROUPS>(job, block);
+            let mut mins = [s.splat(0.0); MIN_GROUPS];
+            for g in 0..MIN_GROUPS {
+                mins[g] = s.load_floats(&*record.add(MINS).cast::<[f32; LANES]>().add(g));
             }
+            let (before, after) = (before.from_row(block.begin), after.from_row(block.begin));
+            Fold { block: *block, heads, ints, before, after, d: s.load_floats(&*record.add(D).cast()), mins }
         }
-        fold
     }
 
-    /// Adds the sums of rows `first..last`, counted from the block's first, to those of the job.
+    /// Adds the sums of units of `UNIT` rows to those of the job, where the block has all of its rows.
     ///
     /// # Safety
-    /// The block has the rows, and their integer sums are there.
+    /// The integer sums are there.
     #[inline(always)]
-    unsafe fn rows(&self, s: S, first: usize, last: usize) {
-        let mut row = first;
+    unsafe fn units(&self, s: S, units: Range<usize>) {
+        for unit in units {
+            if self.block.rows == const { block_rows(P) } {
+                // SAFETY: the caller's promise.
+                unsafe { self.some_rows::<UNIT>(s, unit * UNIT) };
+            }
+        }
+    }
+
+    /// As `units`, for all rows of a block that has not all of them.
+    ///
+    /// # Safety
+    /// As `units`.
+    #[inline(always)]
+    unsafe fn rest(&self, s: S) {
+        if self.block.rows != const { block_rows(P) } {
+            for row in 0..self.block.rows {
+                // SAFETY: the caller's promise.
+                unsafe { self.some_rows::<1>(s, row) };
+            }
+        }
+    }
+
+    /// As `units`, for all rows.
+    ///
+    /// # Safety
+    /// As `units`.
+    #[inline(always)]
+    unsafe fn all(&self, s: S) {
         // SAFETY: the caller's promise.
         unsafe {
-            while row + 2 <= last {
-                self.some_rows::<2>(s, row);
-                row += 2;
-            }
-            if row < last {
-                self.some_rows::<1>(s, row);
-            }
+            self.units(s, 0..const { block_rows(P) / UNIT });
+            self.rest(s);
         }
     }
 
-    /// As `rows`, for `R` rows.
+    /// As `units`, for `R` rows of a tile.
     ///
     /// # Safety
-    /// As `rows`.
+    /// As `units`; the block has the rows.
     #[inline(always)]
     unsafe fn some_rows<const R: usize>(&self, s: S, first: usize) {
-        let mut values = [[s.splat(0.0); STRIPS]; R];
+        let mut values = [s.splat(0.0); R];
         // SAFETY: the caller's promise.
         unsafe {
             for r in 0..R {
-                for v in 0..STRIPS {
-                    let load = |weight: usize| s.load_ints(&(*self.ints[weight]).0[v][first + r]);
-                    // Neighbours are joined as integers, which takes any of the CPU's vector units.
-                    let value = match P {
-                        1 => s.to_floats(s.shift_add(load(0), load(1))),
-                        2 => s.fma(s.to_floats(load(0)), s.splat(65536.0), s.to_floats(s.shift_add(load(1), load(2)))),
-                        _ => s.fma(
-                            s.to_floats(s.shift_add(load(0), load(1))),
-                            s.splat(65536.0),
-                            s.to_floats(s.shift_add(load(2), load(3))),
-                        ),
-                    };
-                    values[r][v] = s.mul(value, self.d[v]);
-                }
+                let line = (first + r) % TILE_ROWS;
+                let load = |tile: usize| s.load_ints(&(*self.ints).0[tile][line]);
+                // Neighbours are joined as integers, which takes any of the CPU's vector units.
+                let value = match P {
+                    1 => {
+                        let tile = 2 * ((first + r) / TILE_ROWS);
+                        s.to_floats(s.shift_add(load(tile), load(tile + 1)))
+                    }
+                    2 => {
+                        let low = s.shift_add(s.add_ints(load(1), load(2)), load(3));
+                        s.fma(s.to_floats(load(0)), s.splat(65536.0), s.to_floats(low))
+                    }
+                    _ => {
+                        let low = s.shift_add(load(2), load(3));
+                        s.fma(s.to_floats(s.shift_add(load(0), load(1))), s.splat(65536.0), s.to_floats(low))
+                    }
+                };
+                values[r] = s.mul(value, self.d);
             }
-            let head = |r: usize| &*self.heads.add(first + r);
             for g in 0..MIN_GROUPS {
                 for r in 0..R {
-                    let sum = s.splat(head(r).sums[g]);
-                    for v in 0..STRIPS {
-                        values[r][v] = s.fnma(self.mins[v][g], sum, values[r][v]);
-                    }
+                    values[r] = s.fnma(self.mins[g], s.splat((*self.heads.add(first + r)).sums[g]), values[r]);
                 }
             }
             for r in 0..R {
-                let row = self.block.begin + first + r;
-                let scale = s.splat(head(r).scale);
-                for v in 0..STRIPS {
-                    let sum = s.fma(values[r][v], scale, s.load_floats(&*self.before.at(row, v)));
-                    s.store_floats(sum, &mut *self.after.at(row, v));
-                }
+                let scale = s.splat((*self.heads.add(first + r)).scale);
+                let sum = s.fma(values[r], scale, s.load_floats(&*self.before.at(first + r, 0)));
+                s.store_floats(sum, &mut *self.after.at(first + r, 0));
             }
         }
     }

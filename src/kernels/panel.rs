@@ -234,6 +234,12 @@ impl Sums {
         Sums { first: self.first.wrapping_add(strip * LANES), stride: self.stride }
     }
 
+    /// The same from row `row` on.
+    #[inline(always)]
+    pub(super) fn from_row(&self, row: usize) -> Sums {
+        Sums { first: self.first.wrapping_add(row * self.stride), stride: self.stride }
+    }
+
     /// Those of a row and strip.
     #[inline(always)]
     pub(super) fn at(&self, row: usize, strip: usize) -> *mut [f32; LANES] {
@@ -322,7 +328,7 @@ impl SweepJob {
 
     /// Asks for what lies where the sums of some rows and strips will be left after the last chunk.
     #[inline(always)]
-    pub(super) fn ask_for_end<S: Simd>(&self, s: S, rows: Range<usize>, strips: Range<usize>) {
+    fn ask_for_end<S: Simd>(&self, s: S, rows: Range<usize>, strips: Range<usize>) {
         for row in rows {
             for strip in strips.clone() {
                 s.prefetch(self.end.at(row, strip).cast());

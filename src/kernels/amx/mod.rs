@@ -169,6 +169,12 @@ impl Digits for Token {
     }
 
     #[inline(always)]
+    fn add_ints(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
     fn load_ints(self, ints: &[i32; LANES]) -> __m512i {
         // SAFETY: the token; 64 bytes are read.
         unsafe { _mm512_loadu_si512(ints.as_ptr().cast()) }

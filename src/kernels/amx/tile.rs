@@ -1,15 +1,14 @@
 //! The matrix unit's tiles, by `asm!`: the intrinsics are not stable. Knows no vocabulary.
 //!
-//! Tiles 0 to 3 are sums (activation row x weight row), 4 has activations (16 rows x 64 columns), 5 and 6 weights (4 columns of
-//! 16 rows in a line, 16 lines).
+//! Tiles 0 to 3 are sums (activation row x weight row), 4 and 5 have activations (16 rows x 64 columns), 6 and 7 high and low digits
+//! of weights (4 columns of 16 rows in a line, 16 lines).
 //!
 //! Values stay in tiles from one block of assembly to the next. The compiler knows tile registers only as something that such a
 //! block overwrites, and has no instruction of its own that would name one, as the feature is enabled nowhere in this crate; the
 //! blocks are never reordered; and a switch of threads or a signal keeps the tiles, as it keeps their configuration. Products
 //! that were one block each left the vector units idle meanwhile.
 
-use crate::kernels::digit_panel::{IntTiles, Tiles};
-use crate::kernels::panel::STRIPS;
+use crate::kernels::digit_panel::{Ints, Tiles};
 use crate::simd::{COLUMNS, LANES};
 use std::arch::asm;
 use std::marker::PhantomData;
@@ -91,55 +90,66 @@ unsafe fn load(configuration: &Configuration) {
     }
 }
 
-/// The assembly for a pair of tiles of sums: their numbers are part of it.
-macro_rules! for_pair {
-    ($pair:expr, $assembly:ident, $($operand:expr),+) => {
-        if $pair == 0 {
-            $assembly!("tmm0", "tmm1", $($operand),+)
-        } else {
-            $assembly!("tmm2", "tmm3", $($operand),+)
-        }
-    };
-}
-
-macro_rules! add {
-    ($first:tt, $second:tt, $w:expr) => {
-        asm!(
-            "tileloadd tmm5, [{w0} + {line}*1]",
-            concat!("tdpbssd ", $first, ", tmm4, tmm5"),
-            "tileloadd tmm6, [{w1} + {line}*1]",
-            concat!("tdpbssd ", $second, ", tmm4, tmm6"),
-            w0 = in(reg) $w[0], w1 = in(reg) $w[1], line = in(reg) COLUMNS,
-            out($first) _, out($second) _, out("tmm5") _, out("tmm6") _,
-            options(nostack, preserves_flags, readonly),
+/// A product into tile `$sum`, whose sums are stored before or not.
+macro_rules! product {
+    (true, $sum:literal, $place:literal, $x:literal, $w:literal) => {
+        concat!(
+            "tilestored [{out} + {line}*1 + ",
+            $place,
+            "], ",
+            $sum,
+            "\ntilezero ",
+            $sum,
+            "\n",
+            product!(false, $sum, $place, $x, $w)
         )
     };
+    (false, $sum:literal, $place:literal, $x:literal, $w:literal) => {
+        // The comment names the operand, as the compiler wants each one to be named.
+        concat!("tdpbssd ", $sum, ", ", $x, ", ", $w, " // {out}")
+    };
 }
 
-macro_rules! store_and_add {
-    ($first:tt, $second:tt, $out:expr, $w:expr) => {
+macro_rules! first {
+    ($store:tt, $x:expr, $w:expr, $out:expr) => {
         asm!(
-            "tileloadd tmm5, [{w0} + {line}*1]",
-            concat!("tilestored [{out} + {line}*1], ", $first),
-            concat!("tilezero ", $first),
-            concat!("tdpbssd ", $first, ", tmm4, tmm5"),
-            "tileloadd tmm6, [{w1} + {line}*1]",
-            concat!("tilestored [{out} + {line}*1 + 1024], ", $second),
-            concat!("tilezero ", $second),
-            concat!("tdpbssd ", $second, ", tmm4, tmm6"),
-            w0 = in(reg) $w[0], w1 = in(reg) $w[1], line = in(reg) COLUMNS, out = in(reg) $out,
-            out($first) _, out($second) _, out("tmm5") _, out("tmm6") _,
+            "tileloadd tmm4, [{x} + {line}*1]",
+            "tileloadd tmm6, [{high} + {line}*1]",
+            product!($store, "tmm0", "0", "tmm4", "tmm6"),
+            "tileloadd tmm7, [{low} + {line}*1]",
+            product!($store, "tmm1", "1024", "tmm4", "tmm7"),
+            x = in(reg) $x, high = in(reg) $w[0], low = in(reg) $w[1], line = in(reg) COLUMNS, out = in(reg) $out,
+            out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
             options(nostack, preserves_flags),
         )
     };
 }
 
-macro_rules! store {
-    ($first:tt, $second:tt, $out:expr) => {
+macro_rules! second {
+    ($store:tt, $x:expr, $out:expr) => {
         asm!(
-            concat!("tilestored [{out} + {line}*1], ", $first),
-            concat!("tilestored [{out} + {line}*1 + 1024], ", $second),
-            out = in(reg) $out, line = in(reg) COLUMNS,
+            "tileloadd tmm5, [{x} + {line}*1]",
+            product!($store, "tmm2", "2048", "tmm5", "tmm6"),
+            product!($store, "tmm3", "3072", "tmm5", "tmm7"),
+            x = in(reg) $x[0], line = in(reg) COLUMNS, out = in(reg) $out,
+            out("tmm2") _, out("tmm3") _, out("tmm5") _,
+            options(nostack, preserves_flags),
+        )
+    };
+}
+
+/// A tile of sums gets no two products in a row: each would wait for the one before.
+macro_rules! second_of_three {
+    ($store:tt, $x:expr, $out:expr) => {
+        asm!(
+            "tileloadd tmm5, [{x} + {line}*1]",
+            product!($store, "tmm2", "2048", "tmm5", "tmm7"),
+            "tileloadd tmm4, [{third} + {line}*1]",
+            product!($store, "tmm3", "3072", "tmm4", "tmm7"),
+            "tdpbssd tmm1, tmm5, tmm6",
+            "tdpbssd tmm2, tmm4, tmm6",
+            x = in(reg) $x[0], third = in(reg) $x[1], line = in(reg) COLUMNS, out = in(reg) $out,
+            out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _,
             options(nostack, preserves_flags),
         )
     };
@@ -148,32 +158,36 @@ macro_rules! store {
 // SAFETY of every block below: the guard proves AMX and a configuration; the caller guarantees the memory.
 impl Tiles for TileGuard {
     #[inline(always)]
-    unsafe fn take(&mut self, x: *const u8) {
+    unsafe fn first<const STORE: bool>(&mut self, x: *const u8, w: [*const u8; 2], out: *mut Ints) {
+        // SAFETY: see above.
+        unsafe { if STORE { first!(true, x, w, out) } else { first!(false, x, w, out) } }
+    }
+
+    #[inline(always)]
+    unsafe fn second<const PLANES: usize, const STORE: bool>(&mut self, x: [*const u8; 2], out: *mut Ints) {
         // SAFETY: see above.
         unsafe {
-            asm!(
-                "tileloadd tmm4, [{x} + {line}*1]", x = in(reg) x, line = in(reg) COLUMNS,
-                out("tmm4") _,
-                options(nostack, preserves_flags, readonly),
-            );
+            match (PLANES, STORE) {
+                (3, true) => second_of_three!(true, x, out),
+                (3, false) => second_of_three!(false, x, out),
+                (_, true) => second!(true, x, out),
+                (_, false) => second!(false, x, out),
+            }
         }
     }
 
     #[inline(always)]
-    unsafe fn add<const PAIR: usize>(&mut self, w: [*const u8; STRIPS]) {
+    unsafe fn store(&mut self, out: *mut Ints) {
         // SAFETY: see above.
-        unsafe { for_pair!(PAIR, add, w) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_and_add<const PAIR: usize>(&mut self, out: *mut IntTiles, w: [*const u8; STRIPS]) {
-        // SAFETY: see above.
-        unsafe { for_pair!(PAIR, store_and_add, out, w) }
-    }
-
-    #[inline(always)]
-    unsafe fn store<const PAIR: usize>(&mut self, out: *mut IntTiles) {
-        // SAFETY: see above.
-        unsafe { for_pair!(PAIR, store, out) }
+        unsafe {
+            asm!(
+                "tilestored [{out} + {line}*1], tmm0",
+                "tilestored [{out} + {line}*1 + 1024], tmm1",
+                "tilestored [{out} + {line}*1 + 2048], tmm2",
+                "tilestored [{out} + {line}*1 + 3072], tmm3",
+                out = in(reg) out, line = in(reg) COLUMNS,
+                options(nostack, preserves_flags),
+            );
+        }
     }
 }
