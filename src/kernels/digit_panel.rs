@@ -170,16 +170,23 @@ unsafe fn pack_record<S: Digits, A: Affine>(s: S, blocks: [&[A]; LANES], record:
             mins,
         )
     };
+    let mut transposed = Transposed([[0; COLUMNS]; LANES]);
     let mut groups = [s.groups([0; 16]); LANES];
+    let mut min_rows = [s.splat_codes(0); LANES];
     for r in 0..LANES {
         let scaling = A::scaling(blocks[r], s);
         groups[r] = scaling.groups;
         d[r] = scaling.d;
-        if A::OFFSET.is_none() {
-            let mut row = [0.0; LANES];
-            s.store_floats(scaling.mins, &mut row);
+        min_rows[r] = s.float_bytes(scaling.mins);
+    }
+    if A::OFFSET.is_none() {
+        // A min is as long as four codes. Those of a group of 32 columns come twice.
+        // SAFETY: 1024 bytes, aligned to 64, which are 16 floats for each of 16 columns; any bytes are floats.
+        unsafe {
+            s.store_transposed(&min_rows, transposed.0.as_mut_ptr().cast());
+            let all = &*transposed.0.as_ptr().cast::<[[f32; LANES]; LANES]>();
             for g in 0..mins.len() {
-                mins[g][r] = row[g * (A::GROUP / 16)];
+                mins[g] = all[g * (A::GROUP / 16)];
             }
         }
     }
@@ -189,7 +196,6 @@ unsafe fn pack_record<S: Digits, A: Affine>(s: S, blocks: [&[A]; LANES], record:
     for r in 0..LANES {
         A::index(blocks[r], s, &mut lookups[r]);
     }
-    let mut transposed = Transposed([[0; COLUMNS]; LANES]);
     for quarter in 0..QUARTERS {
         let mut rows = [A::codes(blocks[0], &lookups[0], s, quarter); LANES];
         for r in 1..LANES {
@@ -197,9 +203,11 @@ unsafe fn pack_record<S: Digits, A: Affine>(s: S, blocks: [&[A]; LANES], record:
         }
         // SAFETY: 1024 bytes, aligned to 64.
         unsafe { s.store_transposed(&rows, transposed.0.as_mut_ptr().cast()) };
-        for c in 0..LANES {
-            let factors = factors[4 * quarter + c / 4];
-            s.split(&transposed.0[c], factors, &mut low[quarter][c], &mut high[quarter][c]);
+        for group in 0..4 {
+            let factors = factors[4 * quarter + group];
+            for c in 4 * group..4 * group + 4 {
+                s.split(&transposed.0[c], factors, &mut low[quarter][c], &mut high[quarter][c]);
+            }
         }
     }
 }

@@ -103,11 +103,12 @@ unsafe fn tile<const MIN_GROUPS: usize, const P: usize>(job: TileJob) {
     unsafe { digit_panel::tile::<MIN_GROUPS, P>(job) }
 }
 
-/// Of one group of columns, in the lane of each of 16 rows, as 16-bit words: the scale, and 128 less the scale times the
-/// offset.
+/// Of one group of columns, in the lane of each of 16 rows, as 16-bit words: the scale as the first byte and as the second one, with
+/// the other 0, and 128 less the scale times the offset.
 #[derive(Clone, Copy)]
 pub(super) struct Factors {
-    scale: __m512i,
+    even: __m512i,
+    odd: __m512i,
     bias: __m512i,
 }
 
@@ -124,7 +125,7 @@ impl Digits for Token {
             let (a, b) = (_mm512_loadu_si512(fours), _mm512_loadu_si512(fours.add(1)));
             let (c, d) = (_mm512_loadu_si512(fours.add(2)), _mm512_loadu_si512(fours.add(3)));
             let offset = _mm512_set1_epi16(i16::from(offset));
-            let mut factors = [Factors { scale: a, bias: a }; 16];
+            let mut factors = [Factors { even: a, odd: a, bias: a }; 16];
             for four in 0..4 {
                 // A row is a lane of 128 bits; four groups are one of its words. The words of all rows become a vector.
                 let words = _mm512_add_epi32(
@@ -142,7 +143,8 @@ impl Digits for Token {
                     );
                     let scale = _mm512_srai_epi16::<8>(_mm512_shuffle_epi8(groups, both));
                     let bias = _mm512_sub_epi16(_mm512_set1_epi16(128), _mm512_mullo_epi16(scale, offset));
-                    factors[4 * four as usize + byte] = Factors { scale, bias };
+                    let even = _mm512_and_si512(scale, _mm512_set1_epi16(0xff));
+                    factors[4 * four as usize + byte] = Factors { even, odd: _mm512_slli_epi16::<8>(scale), bias };
                 }
             }
             factors
@@ -154,14 +156,14 @@ impl Digits for Token {
         // SAFETY: the token; 64 bytes are read, and written twice.
         unsafe {
             let codes = _mm512_loadu_si512(codes.as_ptr().cast());
-            let even = _mm512_and_si512(codes, _mm512_set1_epi16(0xff));
-            let odd = _mm512_srli_epi16::<8>(codes);
             // The integer weight plus 128: then its high byte is the high digit, and its low byte the low digit plus 128.
-            let even = _mm512_add_epi16(_mm512_mullo_epi16(even, factors.scale), factors.bias);
-            let odd = _mm512_add_epi16(_mm512_mullo_epi16(odd, factors.scale), factors.bias);
-            const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
-            let lows = _mm512_mask_blend_epi8(ODD, even, _mm512_slli_epi16::<8>(odd));
-            let highs = _mm512_mask_blend_epi8(ODD, _mm512_srli_epi16::<8>(even), odd);
+            let even = _mm512_add_epi16(_mm512_maddubs_epi16(codes, factors.even), factors.bias);
+            let odd = _mm512_add_epi16(_mm512_maddubs_epi16(codes, factors.odd), factors.bias);
+            // Where a bit of `first` is set, that of the second operand, else of the third.
+            const SELECT: i32 = 0xca;
+            let first = _mm512_set1_epi16(0xff);
+            let lows = _mm512_ternarylogic_epi32::<SELECT>(first, even, _mm512_slli_epi16::<8>(odd));
+            let highs = _mm512_ternarylogic_epi32::<SELECT>(first, _mm512_srli_epi16::<8>(even), odd);
             let lows = _mm512_xor_si512(lows, _mm512_set1_epi8(-128));
             _mm512_storeu_si512(low.as_mut_ptr().cast(), lows);
             _mm512_storeu_si512(high.as_mut_ptr().cast(), highs);
