@@ -1,25 +1,28 @@
 //! The panel of levels with a matrix unit, for types with integer scales: whole chunks are summed up as integers in tiles, and
 //! become floats once per chunk instead of once per group. Knows no ISA.
 //!
-//! `scale * (code - offset)` is an integer of at most 16 bits, so two signed digits hold it exactly: `256 * high + low`. A
-//! panel is `STRIPS` strips; a strip is, for each chunk of 256 columns, a [`record_bytes`] record:
+//! `scale * (code - offset)` is an integer of at most 2^14, so two signed digits hold it exactly: `256 * high + low`. A panel is, for
+//! each strip and each chunk of 256 columns, a [`record_bytes`] record:
 //! ```text
 //! low   64 vectors of 64 bytes; vector c, byte 4r + b = low digit of row r, column 4c + b
 //! high  the same with the high digits
 //! d     16 f32: what the integers of each row are multiplied by
 //! mins  one vector of 16 f32 per group of columns, where the type has mins of its own
 //! ```
-//! Digits of the same weight are summed up together: with `w = 256 * high + low` and `x = (x[0] * 256 + x[1]) * 256 + x[2]`
+//! Activations are laid out as tiles of 16 rows by [`tile`], for a block of rows that stays in L2 with a panel. Digits of the same
+//! weight are summed up together: with `w = 256 * high + low` and `x = (x[0] * 256 + x[1]) * 256 + x[2]`
 //! ```text
-//! for each chunk (its record stays in L1):
-//!     for each block of 2 tiles of activation rows x 2 strips:
-//!         for weight i = 0..=planes, highest first:
-//!             ints[i] = low . x[i - 1] + high . x[i]                          exact, i32, at most 2^23: exact as f32
-//!         t = ((ints[0] * 256 + ints[1]) * 256 + ..) * d                      f32
-//!         t -= min * sum of the integers, for each group with a min
-//!         acc += t * x.scale
+//! for each pair of strips:
+//!     for each chunk (its two records stay in L1):
+//!         for each 16 activation rows (one plane: 32) x strip:
+//!             for each 64 columns, for all weights i = 0..=planes:
+//!                 ints[i] += low . x[i - 1] + high . x[i]                     exact, i32
+//!             t = ((ints[0] * 256 + ints[1]) * 256 + ..) * d                  f32, neighbours joined as integers
+//!             t -= min * sum of the integers, for each group with a min
+//!             acc += t * x.scale
 //! ```
-//! As low digits lie before high ones and planes follow each other, `ints[i]` is one product over 512 columns at most.
+//! `ints[i]` is at most `256 * (2^7 + 2^6) * 2^7`, as low digits are at most 2^7 and high ones 2^6: 256 times that and another one fit
+//! in 32 bits.
 //!
 //! The order of operations of one y depends on nothing but its weight row and its activation row, but it is another order than
 //! that of `panel`: results of the two differ by some roundings.
@@ -38,13 +41,13 @@ pub(super) const PANEL_STRIPS: usize = 4;
 /// The most bytes of a panel with more than the fewest strips, and of tiled activations: both should stay in the second cache.
 pub(super) const PANEL_BYTES: usize = 384 << 10;
 pub(super) const TILED_BYTES: usize = 960 << 10;
-
 /// As in `panel`: scratch is at most 2 MiB per thread.
-const _: () = {
+pub(super) const TILED_LIMIT: usize = {
     let sums = SUM_ROWS * (STRIPS + PANEL_STRIPS) * LANES * size_of::<f32>();
-    let least = PANEL_CHUNKS * tiled_bytes(16, SUM_ROWS, 3);
-    assert!(STRIPS * PANEL_CHUNKS * record_bytes(16) <= PANEL_BYTES && least <= TILED_BYTES);
-    assert!(PANEL_BYTES + sums + TILED_BYTES + 64 <= 2 << 20);
+    assert!(STRIPS * PANEL_CHUNKS * record_bytes(16) <= PANEL_BYTES);
+    let limit = (2 << 20) - PANEL_BYTES - sums - 64;
+    assert!(PANEL_CHUNKS * tiled_bytes(16, SUM_ROWS, 3) <= TILED_BYTES && TILED_BYTES <= limit);
+    limit
 };
 
 /// Activation rows of a tile.
@@ -189,6 +192,14 @@ unsafe fn pack_record<S: Digits, A: Affine>(s: S, blocks: [&[A]; LANES], record:
                 mins[g] = all[g * (A::GROUP / 16)];
             }
         }
+    }
+    const {
+        let offset = match A::OFFSET {
+            Some(offset) => offset as usize,
+            None => 0,
+        };
+        // Scales are at most 2^7.
+        assert!(offset <= 128 && A::CODE_MAX - offset <= 128);
     }
     let factors = s.factors(&groups, A::OFFSET.unwrap_or(0));
     let [low, high] = digits;

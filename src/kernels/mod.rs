@@ -119,6 +119,8 @@ pub(crate) struct Tiling {
     pub(crate) bytes: fn(usize, usize, usize) -> usize,
     /// The most bytes that should be had at a time: they should stay in L2, with a panel.
     pub(crate) most_bytes: usize,
+    /// The most bytes that may be had.
+    pub(crate) limit_bytes: usize,
 }
 
 /// f32 rows to be packed; the fields are those of [`PackActivations`].

@@ -173,7 +173,13 @@ impl Product<'_> {
             }
             let mut panels = Panels { kernels, strips, chunks, m: o.m, planes };
             if let Some(tiling) = kernels.tiling {
-                panels.m = (tiling.most_bytes / panels.tiled_bytes(o.m)).max(1) * panel::SUM_ROWS;
+                // Evenly in blocks of so many sweeps; or of one more, so that a few rows more do not have weights unpacked again.
+                let bytes = panels.tiled_bytes(o.m);
+                let sweeps = (tiling.most_bytes / bytes).max(1);
+                let more = usize::from((sweeps + 1) * bytes <= tiling.limit_bytes);
+                let all = o.m.div_ceil(panel::SUM_ROWS);
+                let blocks = all.saturating_sub(more).div_ceil(sweeps).max(1);
+                panels.m = all.div_ceil(blocks) * panel::SUM_ROWS;
             }
             // SAFETY: as above.
             unsafe { self.panels(&panels, packed) }

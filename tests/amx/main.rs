@@ -99,9 +99,9 @@ fn tiles_are_used_and_given_back() {
         let products = PRODUCTS.get();
         let expected = product(&alone, &w, &x, m);
         assert!(!emulator::has_tiles());
-        // Four pairs of strips of 16 weight rows; five tiles of activation rows; three chunks; for each 64 columns of each of
-        // three planes, two kinds of digits of two strips.
-        let of_digits = 4 * 5 * 3 * 4 * 3 * 4;
+        // Eight strips of 16 weight rows; five tiles of activation rows; three chunks; for each 64 columns, three planes with two
+        // kinds of digits.
+        let of_digits = 8 * 5 * 3 * 4 * 3 * 2;
         let used = if tensor_type == TensorType::Q8_0 { 0 } else { of_digits };
         assert_eq!(PRODUCTS.get() - products, used, "products of tiles for {tensor_type:?}");
         assert_eq!(bits(&product(&together, &w, &x, m)), bits(&expected));

@@ -5,7 +5,7 @@
 mod emulator;
 
 use super::super::Level;
-use super::super::digit_panel::{self, Digits, IntTiles, Tiles};
+use super::super::digit_panel::{self, Digits, Ints, Tiles};
 use super::super::panel::{PackJob, STRIPS, SweepJob, TileJob};
 use super::super::scalar::Token;
 use super::super::tests::{
@@ -39,46 +39,83 @@ impl Digits for Token {
     fn load_ints(self, ints: &[i32; LANES]) -> [i32; LANES] {
         *ints
     }
-}
 
-/// A matrix unit in plain Rust: activations, and two pairs of sums.
-struct Plain {
-    x: [[i8; COLUMNS]; LANES],
-    sums: [IntTiles; 2],
-}
-
-impl Tiles for Plain {
-    unsafe fn take(&mut self, x: *const u8) {
-        // SAFETY: the caller guarantees a tile.
-        self.x = unsafe { x.cast::<[[i8; COLUMNS]; LANES]>().read() };
+    fn add_ints(self, a: [i32; LANES], b: [i32; LANES]) -> [i32; LANES] {
+        std::array::from_fn(|i| a[i] + b[i])
     }
+}
 
-    unsafe fn add<const PAIR: usize>(&mut self, w: [*const u8; STRIPS]) {
-        for (sums, w) in self.sums[PAIR].0.iter_mut().zip(w) {
-            // SAFETY: the caller guarantees a tile.
-            let w = unsafe { w.cast::<[[[i8; 4]; LANES]; LANES]>().read() };
-            for (sums, x) in sums.iter_mut().zip(&self.x) {
-                for (x, w) in x.as_chunks::<4>().0.iter().zip(&w) {
-                    for (sum, w) in sums.iter_mut().zip(w) {
-                        *sum += (0..4).map(|i| i32::from(x[i]) * i32::from(w[i])).sum::<i32>();
-                    }
+/// A matrix unit in plain Rust: what `first` has kept, and the sums.
+struct Plain {
+    w: [*const u8; 2],
+    sums: Ints,
+}
+
+impl Plain {
+    const NEW: Plain = Plain { w: [std::ptr::null(); 2], sums: Ints::ZERO };
+
+    /// # Safety
+    /// `x` and `w` point to tiles.
+    unsafe fn add(&mut self, tile: usize, x: *const u8, w: *const u8) {
+        // SAFETY: the caller's promise.
+        let (x, w) =
+            unsafe { (x.cast::<[[i8; COLUMNS]; LANES]>().read(), w.cast::<[[[i8; 4]; LANES]; LANES]>().read()) };
+        for (sums, x) in self.sums.0[tile].iter_mut().zip(&x) {
+            for (x, w) in x.as_chunks::<4>().0.iter().zip(&w) {
+                for (sum, w) in sums.iter_mut().zip(w) {
+                    *sum += (0..4).map(|i| i32::from(x[i]) * i32::from(w[i])).sum::<i32>();
                 }
             }
         }
     }
 
-    unsafe fn store_and_add<const PAIR: usize>(&mut self, out: *mut IntTiles, w: [*const u8; STRIPS]) {
+    /// # Safety
+    /// `out` points to sums.
+    unsafe fn move_to(&mut self, tile: usize, out: *mut Ints) {
         // SAFETY: the caller's promise.
-        unsafe {
-            self.store::<PAIR>(out);
-            self.sums[PAIR] = IntTiles::ZERO;
-            self.add::<PAIR>(w);
+        unsafe { (&raw mut (*out).0[tile]).write(self.sums.0[tile]) };
+        self.sums.0[tile] = Ints::ZERO.0[tile];
+    }
+}
+
+impl Tiles for Plain {
+    unsafe fn first<const STORE: bool>(&mut self, x: *const u8, w: [*const u8; 2], out: *mut Ints) {
+        self.w = w;
+        for tile in [0, 1] {
+            // SAFETY: the caller's promise.
+            unsafe {
+                if STORE {
+                    self.move_to(tile, out);
+                }
+                self.add(tile, x, w[tile]);
+            }
         }
     }
 
-    unsafe fn store<const PAIR: usize>(&mut self, out: *mut IntTiles) {
+    unsafe fn second<const PLANES: usize, const STORE: bool>(&mut self, x: [*const u8; 2], out: *mut Ints) {
+        let [high, low] = self.w;
         // SAFETY: the caller's promise.
-        unsafe { out.write(self.sums[PAIR]) };
+        unsafe {
+            if STORE {
+                self.move_to(2, out);
+                self.move_to(3, out);
+            }
+            if PLANES == 3 {
+                // Tile i has weight i.
+                self.add(1, x[0], high);
+                self.add(2, x[0], low);
+                self.add(2, x[1], high);
+                self.add(3, x[1], low);
+            } else {
+                self.add(2, x[0], high);
+                self.add(3, x[0], low);
+            }
+        }
+    }
+
+    unsafe fn store(&mut self, out: *mut Ints) {
+        // SAFETY: the caller's promise.
+        unsafe { out.write(self.sums) };
     }
 }
 
@@ -88,7 +125,7 @@ unsafe fn plain_pack<A: Affine>(job: PackJob) {
 }
 
 unsafe fn plain_sweep<const MIN_GROUPS: usize, const P: usize>(job: SweepJob) {
-    let mut tiles = Plain { x: [[0; COLUMNS]; LANES], sums: [IntTiles::ZERO; 2] };
+    let mut tiles = Plain::NEW;
     // SAFETY: the caller's promise.
     unsafe { digit_panel::sweep::<Token, Plain, MIN_GROUPS, P>(Token::new(), &mut tiles, job) }
 }
@@ -133,7 +170,7 @@ fn plain(tensor_type: TensorType) -> PanelKernels {
                 most_strips: STRIPS,
                 most_chunks: digit_panel::PANEL_CHUNKS,
                 most_bytes: digit_panel::PANEL_BYTES,
-                tiling: Some(Tiling { tile, bytes: digit_panel::tiling_bytes::<A>, most_bytes: 0 }),
+                tiling: Some(Tiling { tile, bytes: digit_panel::tiling_bytes::<A>, most_bytes: 0, limit_bytes: 0 }),
             }
         }
     }
