@@ -343,17 +343,22 @@ pub(super) unsafe fn sweep<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P
     let mut set = 0;
     let mut last: Option<Block> = None;
     let mut ahead = Ahead::of(&job, job.strips * job.chunks * job.m.div_ceil(block_rows(P)));
+    let rows_to_ask_for = block_rows(P).div_ceil((job.chunks - 1).max(1));
     for pair in (0..job.strips).step_by(STRIPS) {
         for chunk in 0..job.chunks {
             for begin in (0..job.m).step_by(block_rows(P)) {
                 for strip in pair..pair + STRIPS {
                     let block = Block { begin, rows: (job.m - begin).min(block_rows(P)), chunk, strip };
-                    ahead.step(s);
-                    if job.asks_for_end {
-                        ask_for_end(s, &job, &block);
-                    }
                     // SAFETY: the caller's promise: block and chunk lie in the job; the last block's sums are in the tiles.
-                    unsafe { multiply::<S, T, MIN_GROUPS, P>(s, tiles, &job, &block, last.as_ref(), &mut ints[set]) };
+                    unsafe {
+                        begin_block::<S, T, MIN_GROUPS, P>(tiles, &job, &block, &mut ints[set]);
+                        // The unit is busy now: time for all that is not part of the product.
+                        ahead.step(s);
+                        if job.asks_for_end {
+                            ask_for_end(s, &job, &block, rows_to_ask_for);
+                        }
+                        end_block::<S, T, MIN_GROUPS, P>(s, tiles, &job, &block, last.as_ref(), &ints[set]);
+                    }
                     set = 1 - set;
                     last = Some(block);
                 }
@@ -370,12 +375,11 @@ pub(super) unsafe fn sweep<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P
     }
 }
 
-/// Asks for what lies where a block's sums will be left after the last chunk: for some rows at each chunk before that. For all
+/// Asks for what lies where a block's sums will be left after the last chunk: for `count` rows at each chunk before that. For all
 /// rows at once, the first cache could take no other lines meanwhile, and a tenth of FAST went by waiting.
 #[inline(always)]
-fn ask_for_end<S: Simd>(s: S, job: &SweepJob, block: &Block) {
-    let parts = job.chunks.max(2) - 1;
-    for row in block.rows * block.chunk / parts..(block.rows * (block.chunk + 1) / parts).min(block.rows) {
+fn ask_for_end<S: Simd>(s: S, job: &SweepJob, block: &Block, count: usize) {
+    for row in block.chunk * count..block.rows.min((block.chunk + 1) * count) {
         s.prefetch_for_later(job.end.at(block.begin + row, block.strip).cast_const().cast());
     }
 }
@@ -390,34 +394,64 @@ unsafe fn record<const MIN_GROUPS: usize>(job: &SweepJob, block: &Block) -> *con
     unsafe { job.panel.add((block.strip * job.chunks + block.chunk) * record_bytes(MIN_GROUPS)) }
 }
 
-/// The integer sums of a block, which stay in the tiles. Those of the block before, `last`, go to `ints` first, and become floats
-/// meanwhile.
+/// Where the tiles of a block lie: those of activations, of the first rows and plane, then of the next rows or of the next plane,
+/// then of the third one; and the low digits of the weights.
 ///
 /// # Safety
-/// The job has both blocks; the tiles hold the sums of the last one.
+/// The job has the block.
 #[inline(always)]
-unsafe fn multiply<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P: usize>(
+unsafe fn operands<const MIN_GROUPS: usize, const P: usize>(
+    job: &SweepJob,
+    block: &Block,
+) -> ([*const u8; 3], *const u8) {
+    // SAFETY: the caller's promise: records hold two kinds of digits; all rows of a tile lie among the tiled ones.
+    unsafe {
+        let first = Tiled::<MIN_GROUPS, P>::of(job.tiled, job.m, block.chunk).tiles(block.begin).cast_const();
+        // A block of one tile of rows multiplies that twice.
+        let second = if P == 1 && block.rows <= TILE_ROWS { first } else { first.add(QUARTERS * TILE_BYTES) };
+        let third = if P == 3 { first.add(2 * QUARTERS * TILE_BYTES) } else { first };
+        ([first, second, third], record::<MIN_GROUPS>(job, block))
+    }
+}
+
+/// The sums of the block before to `ints`, and the products of the first 64 columns of this one.
+///
+/// # Safety
+/// The job has the block; the tiles hold the sums of the block before. Before the first one they are no block's, and nobody looks
+/// at what is stored.
+#[inline(always)]
+unsafe fn begin_block<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P: usize>(
+    tiles: &mut T,
+    job: &SweepJob,
+    block: &Block,
+    ints: &mut Ints,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (x, low) = operands::<MIN_GROUPS, P>(job, block);
+        tiles.first::<true>(x[0], [low.add(DIGIT_BYTES), low], ints);
+        tiles.second::<P, true>([x[1], x[2]], ints);
+    }
+}
+
+/// The other products of a block, whose sums stay in the tiles, and meanwhile the floats of the block before, `last`.
+///
+/// # Safety
+/// The job has both blocks; `ints` has the sums of the last one.
+#[inline(always)]
+unsafe fn end_block<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P: usize>(
     s: S,
     tiles: &mut T,
     job: &SweepJob,
     block: &Block,
     last: Option<&Block>,
-    ints: &mut Ints,
+    ints: &Ints,
 ) {
-    // SAFETY: the caller's promise: records hold two kinds of digits; all rows of a tile lie among the tiled ones.
+    // SAFETY: the caller's promise.
     unsafe {
-        let low = record::<MIN_GROUPS>(job, block);
-        let first = Tiled::<MIN_GROUPS, P>::of(job.tiled, job.m, block.chunk).tiles(block.begin).cast_const();
-        // The second tile: of the next rows or of the next plane. A block of one tile of rows multiplies that twice.
-        let second = if P == 1 && block.rows <= TILE_ROWS { first } else { first.add(QUARTERS * TILE_BYTES) };
-        let third = if P == 3 { first.add(2 * QUARTERS * TILE_BYTES) } else { first };
-        let x = [first, second, third];
-        let out = &raw mut *ints;
-        let fold = last.map(|last| Fold::<S, MIN_GROUPS, P>::of(s, job, last, out));
-        // What is stored before the first block is no block's, and nobody looks at it.
-        tiles.first::<true>(x[0], [low.add(DIGIT_BYTES), low], out);
-        tiles.second::<P, true>([x[1], x[2]], out);
-        // Not at once: the sums have yet to arrive in memory. Written out, so that the compiler knows each unit.
+        let (x, low) = operands::<MIN_GROUPS, P>(job, block);
+        let fold = last.map(|last| Fold::<S, MIN_GROUPS, P>::of(s, job, last, ints));
+        // Written out, so that the compiler knows each unit.
         if P == 1 {
             step::<S, T, MIN_GROUPS, P, 1>(s, tiles, low, x, &fold, [0..1, 1..2]);
             step::<S, T, MIN_GROUPS, P, 2>(s, tiles, low, x, &fold, [2..3, 3..4]);
@@ -437,7 +471,7 @@ unsafe fn multiply<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P: usize>
 /// units of another block. The sums are not stored.
 ///
 /// # Safety
-/// As `multiply`.
+/// As `end_block`.
 #[inline(always)]
 unsafe fn step<S: Digits, T: Tiles, const MIN_GROUPS: usize, const P: usize, const QUARTER: usize>(
     s: S,
