@@ -64,7 +64,8 @@ unsafe impl Struct for gguffuse_context_options {}
 /// avoids what the permission changes, for the whole process and for good: Linux then refuses alternate signal stacks
 /// (sigaltstack) that cannot hold a frame with the tiles, some 11 KiB; getauxval(AT_MINSIGSTKSZ) tells how much, MINSIGSTKSZ and
 /// SIGSTKSZ may be too small. It refuses the permission while a thread has such a stack already. Threads that have multiplied get
-/// larger signal frames. Tiles are released before a call returns.
+/// larger signal frames. Tiles are released before a call returns; a host that had shaped tiles of its own finds them shaped so
+/// again, but empty.
 ///
 /// Errors: GGUFFUSE_ERROR_UNSUPPORTED_ISA (no level has the name in max_isa or in the environment), _INVALID_ARGUMENT
 /// (options), _NULL_ARGUMENT, _MISALIGNED, _OUT_OF_MEMORY.

@@ -517,14 +517,14 @@ impl<S: Digits, const MIN_GROUPS: usize, const P: usize> Fold<S, MIN_GROUPS, P> 
     /// The job has the block; `ints` will hold its sums.
     #[inline(always)]
     unsafe fn of(s: S, job: &SweepJob, block: &Block, ints: *const Ints) -> Self {
-        let kept = Sums { first: job.sums, stride: STRIPS * LANES }.from_strip(block.strip % STRIPS);
+        let kept = Sums { first: job.sums, stride: STRIPS * LANES }.after_strip(block.strip % STRIPS);
         let zeros = Sums { first: (&raw const ZEROS).cast_mut().cast(), stride: 0 };
         let before = match &job.begin {
             _ if block.chunk > 0 => kept,
-            Some(begin) => begin.from_strip(block.strip),
+            Some(begin) => begin.after_strip(block.strip),
             None => zeros,
         };
-        let after = if block.chunk + 1 < job.chunks { kept } else { job.end.from_strip(block.strip) };
+        let after = if block.chunk + 1 < job.chunks { kept } else { job.end.after_strip(block.strip) };
         let heads = Tiled::<MIN_GROUPS, P>::of(job.tiled, job.m, block.chunk).head(block.begin);
         // SAFETY: the caller's promise; records are laid out as `pack` writes them.
         unsafe {
@@ -533,7 +533,7 @@ impl<S: Digits, const MIN_GROUPS: usize, const P: usize> Fold<S, MIN_GROUPS, P> 
             for g in 0..MIN_GROUPS {
                 mins[g] = s.load_floats(&*record.add(MINS).cast::<[f32; LANES]>().add(g));
             }
-            let (before, after) = (before.from_row(block.begin), after.from_row(block.begin));
+            let (before, after) = (before.after_row(block.begin), after.after_row(block.begin));
             Fold { block: *block, heads, ints, before, after, d: s.load_floats(&*record.add(D).cast()), mins }
         }
     }

@@ -76,6 +76,7 @@ pub(crate) trait Isa {
 /// The kernels of one level for one type. All of them are unsafe to call: the level must be supported, and the job's
 /// pointers must hold what its fields say.
 #[derive(Clone, Copy)]
+#[allow(clippy::large_enum_variant, reason = "there is one for each product, on the stack")]
 pub(crate) enum Kernels {
     /// Float weights: one algorithm for any m.
     Float(unsafe fn(decode::Job)),

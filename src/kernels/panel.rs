@@ -228,15 +228,15 @@ impl Sums {
         self.first.addr().is_multiple_of(64) && self.stride.is_multiple_of(LANES)
     }
 
-    /// The same from strip `strip` on.
+    /// The same without the strips before `strip`.
     #[inline(always)]
-    pub(super) fn from_strip(&self, strip: usize) -> Sums {
+    pub(super) fn after_strip(&self, strip: usize) -> Sums {
         Sums { first: self.first.wrapping_add(strip * LANES), stride: self.stride }
     }
 
-    /// The same from row `row` on.
+    /// The same without the rows before `row`.
     #[inline(always)]
-    pub(super) fn from_row(&self, row: usize) -> Sums {
+    pub(super) fn after_row(&self, row: usize) -> Sums {
         Sums { first: self.first.wrapping_add(row * self.stride), stride: self.stride }
     }
 

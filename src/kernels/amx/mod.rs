@@ -44,18 +44,20 @@ pub(super) fn digit_panel(tensor_type: TensorType) -> Option<PanelKernels> {
                 return None;
             }
             macro_rules! of_planes {
-                ($min_groups:literal) => {
-                    (
-                        [sweep::<$min_groups, 1>, sweep::<$min_groups, 2>, sweep::<$min_groups, 3>],
-                        [tile::<$min_groups, 1>, tile::<$min_groups, 2>, tile::<$min_groups, 3>],
-                    )
+                ($kernel:ident, $min_groups:literal) => {
+                    [$kernel::<$min_groups, 1>, $kernel::<$min_groups, 2>, $kernel::<$min_groups, 3>]
                 };
             }
             let min_groups = digit_panel::min_groups::<A>();
-            let (sweep, tile): ([unsafe fn(SweepJob); 3], [unsafe fn(TileJob); 3]) = match min_groups {
-                0 => of_planes!(0),
-                8 => of_planes!(8),
-                _ => of_planes!(16),
+            let sweep: [unsafe fn(SweepJob); 3] = match min_groups {
+                0 => of_planes!(sweep, 0),
+                8 => of_planes!(sweep, 8),
+                _ => of_planes!(sweep, 16),
+            };
+            let tile: [unsafe fn(TileJob); 3] = match min_groups {
+                0 => of_planes!(tile, 0),
+                8 => of_planes!(tile, 8),
+                _ => of_planes!(tile, 16),
             };
             let record_bytes = digit_panel::record_bytes(min_groups);
             Some(PanelKernels {

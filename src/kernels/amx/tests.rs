@@ -149,17 +149,19 @@ fn plain(tensor_type: TensorType) -> PanelKernels {
         fn affine<A: Affine>(self) -> PanelKernels {
             let min_groups = digit_panel::min_groups::<A>();
             macro_rules! of_planes {
-                ($groups:literal) => {
-                    (
-                        [plain_sweep::<$groups, 1>, plain_sweep::<$groups, 2>, plain_sweep::<$groups, 3>],
-                        [plain_tile::<$groups, 1>, plain_tile::<$groups, 2>, plain_tile::<$groups, 3>],
-                    )
+                ($kernel:ident, $min_groups:literal) => {
+                    [$kernel::<$min_groups, 1>, $kernel::<$min_groups, 2>, $kernel::<$min_groups, 3>]
                 };
             }
-            let (sweep, tile): ([unsafe fn(SweepJob); 3], [unsafe fn(TileJob); 3]) = match min_groups {
-                0 => of_planes!(0),
-                8 => of_planes!(8),
-                _ => of_planes!(16),
+            let sweep: [unsafe fn(SweepJob); 3] = match min_groups {
+                0 => of_planes!(plain_sweep, 0),
+                8 => of_planes!(plain_sweep, 8),
+                _ => of_planes!(plain_sweep, 16),
+            };
+            let tile: [unsafe fn(TileJob); 3] = match min_groups {
+                0 => of_planes!(plain_tile, 0),
+                8 => of_planes!(plain_tile, 8),
+                _ => of_planes!(plain_tile, 16),
             };
             let record_bytes = digit_panel::record_bytes(min_groups);
             PanelKernels {
