@@ -199,7 +199,7 @@ unsafe fn pack_record<S: Digits, A: Affine>(s: S, blocks: [&[A]; LANES], record:
             None => 0,
         };
         // Scales are at most 2^7.
-        assert!(offset <= 128 && A::CODE_MAX - offset <= 128);
+        assert!(!A::INTEGER_SCALES || (offset <= 128 && A::CODE_MAX - offset <= 128));
     }
     let factors = s.factors(&groups, A::OFFSET.unwrap_or(0));
     let [low, high] = digits;
