@@ -26,6 +26,8 @@ pub(crate) mod cpu;
 pub(crate) mod decode;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod digit_panel;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod digit_sweep;
 mod eight_rows;
 mod float;
 pub(crate) mod float_state;

@@ -15,6 +15,7 @@ pub use permission::pretend;
 
 use super::avx512vnni::Token;
 use super::digit_panel::{self, Digits};
+use super::digit_sweep;
 use super::panel::{PackJob, SweepJob, TileJob};
 use super::{PanelKernels, Tiling, with_block};
 use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor};
@@ -95,7 +96,7 @@ unsafe fn sweep<const MIN_GROUPS: usize, const P: usize>(job: SweepJob) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut tiles = TileGuard::configure();
-        digit_panel::sweep::<Token, TileGuard, MIN_GROUPS, P>(Token::new(), &mut tiles, job);
+        digit_sweep::sweep::<Token, TileGuard, MIN_GROUPS, P>(Token::new(), &mut tiles, job);
     }
 }
 

@@ -6,6 +6,7 @@ mod emulator;
 
 use super::super::Level;
 use super::super::digit_panel::{self, Digits, Ints, Tiles};
+use super::super::digit_sweep;
 use super::super::panel::{PackJob, STRIPS, SweepJob, TileJob};
 use super::super::scalar::Token;
 use super::super::tests::{
@@ -127,7 +128,7 @@ unsafe fn plain_pack<A: Affine>(job: PackJob) {
 unsafe fn plain_sweep<const MIN_GROUPS: usize, const P: usize>(job: SweepJob) {
     let mut tiles = Plain::NEW;
     // SAFETY: the caller's promise.
-    unsafe { digit_panel::sweep::<Token, Plain, MIN_GROUPS, P>(Token::new(), &mut tiles, job) }
+    unsafe { digit_sweep::sweep::<Token, Plain, MIN_GROUPS, P>(Token::new(), &mut tiles, job) }
 }
 
 unsafe fn plain_tile<const MIN_GROUPS: usize, const P: usize>(job: TileJob) {
