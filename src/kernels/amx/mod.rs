@@ -24,10 +24,10 @@ use core::arch::x86_64::*;
 use tile::TileGuard;
 
 /// From how many activation rows on the digit panel is taken, with 1, 2 and 3 planes. A tile takes as long however many of its rows
-/// are used. Measured on a Granite Rapids against the panel of AVX-512 VNNI, Q4_K, Q6_K, Q2_K: 12 rows 0.70, 0.87, 0.83 times as
-/// fast with one plane, 0.93, 1.18, 1.29 with two, 1.29, 1.43, 1.42 with three; 16 rows 0.89, 0.99, 0.99, then 1.35, 1.48, 1.42,
-/// then 1.44, 1.78, 1.91; 17 rows 0.90, 0.98, 1.07, then 1.10, 1.20, 1.29, then 1.14, 1.34, 1.51; 20 rows 1.05 and more.
-const PANEL_FROM: [usize; 3] = [20, 13, 10];
+/// are used. Measured on a Granite Rapids against the panel of AVX-512 VNNI, n = 2816, Q4_K, Q6_K, Q2_K: 12 rows 0.70, 0.87, 0.83
+/// times as fast with one plane, 0.93, 1.18, 1.29 with two, 1.29, 1.43, 1.42 with three; 17 rows 0.90, 0.98, 1.07, then 1.10, 1.20,
+/// 1.29, then 1.14, 1.34, 1.51; one plane with 28 rows 1.31, 1.36, 1.35, with 24 1.04, 1.25, 1.16, but 0.85 with 23 and n = 5632.
+const PANEL_FROM: [usize; 3] = [28, 13, 10];
 
 /// The digit panel for `tensor_type`; `None` where it has no integer scales.
 pub(super) fn digit_panel(tensor_type: TensorType) -> Option<PanelKernels> {
