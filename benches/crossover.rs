@@ -1,9 +1,10 @@
 //! From how many activation rows on the panel is faster than decode: finds again what `PanelFrom` has. For every type that stands
 //! for others, precision and level of this machine, one thread, k = 2048, weights from the last cache: how fast both ways are,
 //! and the number of rows from which on the panel should be used, with the most that any m loses by it. In turns, the fastest of
-//! all rounds each, as other work on the machine only ever slows one down. Some three minutes; not a criterion bench, since
-//! pairs are compared, and there are nearly three thousand of them. Decode has no tiles for more rows than `PanelFrom` says, and
-//! is slower from there on than it could be: write numbers above `MOST_ROWS` into the level's tables before measuring anew.
+//! all rounds each, as other work on the machine only ever slows one down. At `amx` the first way is the whole of `avx512vnni`,
+//! for types with integer scales. Some three minutes; not a criterion bench, since pairs are compared, and there are nearly three
+//! thousand of them. Decode has no tiles for more rows than `PanelFrom` says, and is slower from there on than it could be: write
+//! numbers above `MOST_ROWS` into the level's tables before measuring anew.
 //!
 //! ```text
 //! cargo bench --bench crossover [-- TYPE...]
@@ -32,6 +33,12 @@ fn context(level: &Level, precision: Precision, rows: usize) -> Context {
     let mut context = Context::new(&options).unwrap();
     context.use_panels_from(rows);
     context
+}
+
+/// A context of the level below AMX, with the thresholds that it has.
+fn level_below(precision: Precision) -> Context {
+    let options = ContextOptions { threads: 1, precision, max_isa: Some(Level::Avx512Vnni.name()) };
+    Context::new(&options).unwrap()
 }
 
 /// Seconds of a product by each way, for each number of `ROWS`.
@@ -82,7 +89,12 @@ fn main() {
         let w = Weights { tensor_type, n: N, k: K, data: &data };
         for level in Level::available().iter().filter(|level| **level != Level::Scalar) {
             for precision in Precision::ALL {
-                let ways = [usize::MAX, 1].map(|rows| context(level, precision, rows));
+                // A matrix unit takes over from all of the level below.
+                let before = match level {
+                    Level::Amx => level_below(precision),
+                    _ => context(level, precision, usize::MAX),
+                };
+                let ways = [before, context(level, precision, 1)];
                 let times = times(&w, &ways, &x, &mut y);
                 let (from, loss) = crossover(&times);
                 print!(

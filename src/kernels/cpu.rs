@@ -54,12 +54,12 @@ impl Cpu {
         self == Cpu::Other
     }
 
-    /// Whether a panel's sweep asks for activations a tile ahead, see `panel::FAR_ACTIVATIONS`.
+    /// Whether a panel's sweep asks for activations a tile ahead, see `panel_job::FAR_ACTIVATIONS`.
     pub(crate) fn asks_for_activations(self) -> bool {
         self == Cpu::Other
     }
 
-    /// Whether a panel's sweep asks for where its sums will be left, see `panel::SweepJob`. Not measured on a Zen 5.
+    /// Whether a panel's sweep asks for where its sums will be left, see `panel_job::SweepJob`. Not measured on a Zen 5.
     pub(crate) fn asks_for_results(self) -> bool {
         self != Cpu::Zen5
     }

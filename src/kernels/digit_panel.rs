@@ -29,7 +29,8 @@
 
 use super::activations::{Header, chunk_bytes};
 use super::chunk::Chunks;
-use super::panel::{PackJob, STRIPS, SUM_ROWS, TileJob};
+use super::panel::{STRIPS, SUM_ROWS};
+use super::panel_job::{PackJob, TileJob};
 use crate::blocks::Affine;
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, QUARTERS, Simd};
 

@@ -3,7 +3,8 @@
 use super::digit_panel::{
     D, DIGIT_BYTES, Digits, Ints, MINS, RowHead, TILE_BYTES, TILE_ROWS, Tiled, Tiles, record_bytes,
 };
-use super::panel::{Ahead, STRIPS, Sums, SweepJob};
+use super::panel::STRIPS;
+use super::panel_job::{Ahead, Sums, SweepJob};
 use crate::simd::{LANES, QUARTERS, Simd};
 use std::ops::Range;
 

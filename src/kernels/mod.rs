@@ -34,6 +34,7 @@ pub(crate) mod float_state;
 mod level;
 mod mins;
 pub(crate) mod panel;
+pub(crate) mod panel_job;
 mod scalar;
 mod shared;
 #[cfg(test)]
@@ -97,9 +98,9 @@ pub(crate) enum Kernels {
 #[derive(Clone, Copy)]
 pub(crate) struct PanelKernels {
     /// Weight rows into a panel.
-    pub(crate) pack: unsafe fn(panel::PackJob),
+    pub(crate) pack: unsafe fn(panel_job::PackJob),
     /// A panel with many activation rows, by digit planes - 1.
-    pub(crate) sweep: [unsafe fn(panel::SweepJob); 3],
+    pub(crate) sweep: [unsafe fn(panel_job::SweepJob); 3],
     /// Bytes of a strip and chunk.
     pub(crate) record_bytes: usize,
     /// From how many activation rows on it is the faster way, by digit planes - 1. Measured: benches/crossover.rs.
@@ -117,7 +118,7 @@ pub(crate) struct PanelKernels {
 #[derive(Clone, Copy)]
 pub(crate) struct Tiling {
     /// By digit planes - 1.
-    pub(crate) tile: [unsafe fn(panel::TileJob); 3],
+    pub(crate) tile: [unsafe fn(panel_job::TileJob); 3],
     /// How many bytes, for so many activation rows, chunks and digit planes.
     pub(crate) bytes: fn(usize, usize, usize) -> usize,
     /// The most bytes that should be had at a time: they should stay in L2, with a panel.
@@ -245,7 +246,7 @@ unsafe fn decode<I: Isa, A: Affine, const P: usize>(job: decode::Job) {
 
 /// # Safety
 /// See [`Kernels`].
-unsafe fn pack_panel<I: Isa, A: Affine>(job: panel::PackJob) {
+unsafe fn pack_panel<I: Isa, A: Affine>(job: panel_job::PackJob) {
     // SAFETY: the caller's promise.
     unsafe { I::run(PackPanel::<A>(job, PhantomData)) }
 }
@@ -253,14 +254,14 @@ unsafe fn pack_panel<I: Isa, A: Affine>(job: panel::PackJob) {
 /// # Safety
 /// See [`Kernels`].
 unsafe fn sweep<I: Isa, const GROUP: usize, const CODE_MAX: usize, const P: usize, const OFFSET: u8>(
-    job: panel::SweepJob,
+    job: panel_job::SweepJob,
 ) {
     // SAFETY: the caller's promise.
     unsafe { I::run(Sweep::<GROUP, CODE_MAX, P, OFFSET>(job)) }
 }
 
 /// The sweeps for a panel format: all that is left of a type.
-fn sweeps<I: Isa>(format: panel::Format) -> [unsafe fn(panel::SweepJob); 3] {
+fn sweeps<I: Isa>(format: panel::Format) -> [unsafe fn(panel_job::SweepJob); 3] {
     macro_rules! of {
         ($group:literal, $code_max:literal) => {
             [
@@ -270,7 +271,7 @@ fn sweeps<I: Isa>(format: panel::Format) -> [unsafe fn(panel::SweepJob); 3] {
             ]
         };
     }
-    let mut sweeps: [unsafe fn(panel::SweepJob); 3] = match (format.group, format.code_max) {
+    let mut sweeps: [unsafe fn(panel_job::SweepJob); 3] = match (format.group, format.code_max) {
         (16, ..=15) => of!(16, 15),
         (16, ..=31) => of!(16, 31),
         (16, ..=63) => of!(16, 63),

@@ -3,7 +3,8 @@
 
 use super::cpu::Cpu;
 use super::decode::Job;
-use super::panel::{PackJob, STRIPS, Sums, SweepJob, TileJob};
+use super::panel::STRIPS;
+use super::panel_job::{PackJob, Sums, SweepJob, TileJob};
 use super::{Isa, Kernels, Level, PanelKernels, Rows, Task, activations, panel};
 use crate::blocks::{Affine, Block, FloatWeight, Q2K, TensorType, Visitor, with_block};
 use crate::simd::{CHUNK, COLUMNS, LANES, Lookups, Simd};

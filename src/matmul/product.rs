@@ -11,7 +11,7 @@ use crate::blocks;
 use crate::error::{Error, Result};
 use crate::kernels::cpu::Cpu;
 use crate::kernels::float_state::FloatState;
-use crate::kernels::{Kernels, Level, PanelKernels, Tiling, activations, decode, panel};
+use crate::kernels::{Kernels, Level, PanelKernels, Tiling, activations, decode, panel, panel_job};
 use crate::simd::{CHUNK, LANES};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -258,7 +258,7 @@ impl Product<'_> {
         for (index, begin) in block.clone().step_by(panel::SUM_ROWS).enumerate() {
             // SAFETY: the rows and chunks are packed, and the buffer has space for a block.
             unsafe {
-                (tiling.tile[panels.planes - 1])(panel::TileJob {
+                (tiling.tile[panels.planes - 1])(panel_job::TileJob {
                     x: packed.x.add(begin * packed.row_bytes + chunks.start * activations::chunk_bytes(panels.planes)),
                     x_stride: packed.row_bytes,
                     m: (block.end - begin).min(panel::SUM_ROWS),
@@ -305,14 +305,14 @@ impl Product<'_> {
         let chunk_bytes = activations::chunk_bytes(panels.planes);
         let weight_chunk_bytes = CHUNK / o.tensor_type.block_elements() * o.tensor_type.block_bytes();
         let cpu = Cpu::of_this_machine();
-        let asks_for_rows = o.m * packed.row_bytes >= panel::FAR_ACTIVATIONS && cpu.asks_for_activations();
+        let asks_for_rows = o.m * packed.row_bytes >= panel_job::FAR_ACTIVATIONS && cpu.asks_for_activations();
         // SAFETY: all pointers stay inside of the checked operands, the packed activations and the buffer.
         unsafe {
             let kept = scratch.add(panels.panel_bytes()).cast::<f32>();
             // The next panel, if this thread goes on with it; else another thread's, which only costs the asking.
             let next_begin = rows.end * o.row_bytes;
             let next = &o.w[next_begin..o.w.len().min(next_begin + rows.len() * o.row_bytes)];
-            (panels.kernels.pack)(panel::PackJob {
+            (panels.kernels.pack)(panel_job::PackJob {
                 w: o.w[rows.start * o.row_bytes..rows.end * o.row_bytes].as_ptr().add(first * weight_chunk_bytes),
                 row_bytes: o.row_bytes,
                 strips,
@@ -323,18 +323,18 @@ impl Product<'_> {
             for (index, begin) in block.clone().step_by(panel::SUM_ROWS).enumerate() {
                 let m = (block.end - begin).min(panel::SUM_ROWS);
                 let sums = kept.add(panels.kept(m));
-                let y = panel::Sums { first: o.y.add(begin * o.y_stride + rows.start), stride: o.y_stride };
+                let y = panel_job::Sums { first: o.y.add(begin * o.y_stride + rows.start), stride: o.y_stride };
                 // The first and the last panel may have more rows than there are. Stores across lines of y would take
                 // longer than copying (FAST Q4_K with m = 512 at the AVX-512 level of an Emerald Rapids: 2 %).
                 let apart = rows.len() < panel_rows || !y.begin_with_lines();
-                let end = if apart { panel::Sums { first: sums, stride: panel_rows } } else { y };
+                let end = if apart { panel_job::Sums { first: sums, stride: panel_rows } } else { y };
                 if apart && first > 0 {
                     for row in 0..m {
                         let (y, sums) = (y.first.add(row * y.stride), sums.add(row * panel_rows));
                         y.copy_to_nonoverlapping(sums, rows.len());
                     }
                 }
-                (panels.kernels.sweep[panels.planes - 1])(panel::SweepJob {
+                (panels.kernels.sweep[panels.planes - 1])(panel_job::SweepJob {
                     panel: scratch,
                     chunks: chunks.len(),
                     x: packed.x.add(begin * packed.row_bytes + first * chunk_bytes),

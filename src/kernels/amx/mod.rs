@@ -4,6 +4,17 @@
 //! A float scale per group of 32 columns would end the sums in the tiles after half a tile: such types stay with
 //! AVX-512 VNNI, whose sums are in registers anyway.
 
+/// A function that has the groups with mins and the planes as constants, for some number of groups, by planes - 1.
+macro_rules! by_planes {
+    ($function:ident, $min_groups:expr) => {
+        match $min_groups {
+            0 => [$function::<0, 1>, $function::<0, 2>, $function::<0, 3>],
+            8 => [$function::<8, 1>, $function::<8, 2>, $function::<8, 3>],
+            _ => [$function::<16, 1>, $function::<16, 2>, $function::<16, 3>],
+        }
+    };
+}
+
 mod permission;
 #[cfg(test)]
 mod tests;
@@ -16,7 +27,7 @@ pub use permission::pretend;
 use super::avx512vnni::Token;
 use super::digit_panel::{self, Digits};
 use super::digit_sweep;
-use super::panel::{PackJob, SweepJob, TileJob};
+use super::panel_job::{PackJob, SweepJob, TileJob};
 use super::{PanelKernels, Tiling, with_block};
 use crate::blocks::{Affine, Block, FloatWeight, TensorType, Visitor};
 use crate::simd::{COLUMNS, LANES};
@@ -27,6 +38,7 @@ use tile::TileGuard;
 /// are used. Measured on a Granite Rapids against the panel of AVX-512 VNNI, n = 2816, Q4_K, Q6_K, Q2_K: 12 rows 0.70, 0.87, 0.83
 /// times as fast with one plane, 0.93, 1.18, 1.29 with two, 1.29, 1.43, 1.42 with three; 17 rows 0.90, 0.98, 1.07, then 1.10, 1.20,
 /// 1.29, then 1.14, 1.34, 1.51; one plane with 28 rows 1.31, 1.36, 1.35, with 24 1.04, 1.25, 1.16, but 0.85 with 23 and n = 5632.
+/// To be found again with benches/crossover.rs.
 const PANEL_FROM: [usize; 3] = [28, 13, 10];
 
 /// The digit panel for `tensor_type`; `None` where it has no integer scales.
@@ -44,22 +56,9 @@ pub(super) fn digit_panel(tensor_type: TensorType) -> Option<PanelKernels> {
             if !A::INTEGER_SCALES {
                 return None;
             }
-            macro_rules! of_planes {
-                ($kernel:ident, $min_groups:literal) => {
-                    [$kernel::<$min_groups, 1>, $kernel::<$min_groups, 2>, $kernel::<$min_groups, 3>]
-                };
-            }
             let min_groups = digit_panel::min_groups::<A>();
-            let sweep: [unsafe fn(SweepJob); 3] = match min_groups {
-                0 => of_planes!(sweep, 0),
-                8 => of_planes!(sweep, 8),
-                _ => of_planes!(sweep, 16),
-            };
-            let tile: [unsafe fn(TileJob); 3] = match min_groups {
-                0 => of_planes!(tile, 0),
-                8 => of_planes!(tile, 8),
-                _ => of_planes!(tile, 16),
-            };
+            let sweep: [unsafe fn(SweepJob); 3] = by_planes!(sweep, min_groups);
+            let tile: [unsafe fn(TileJob); 3] = by_planes!(tile, min_groups);
             let record_bytes = digit_panel::record_bytes(min_groups);
             Some(PanelKernels {
                 pack: pack::<A>,

@@ -7,7 +7,8 @@ mod emulator;
 use super::super::Level;
 use super::super::digit_panel::{self, Digits, Ints, Tiles};
 use super::super::digit_sweep;
-use super::super::panel::{PackJob, STRIPS, SweepJob, TileJob};
+use super::super::panel::STRIPS;
+use super::super::panel_job::{PackJob, SweepJob, TileJob};
 use super::super::scalar::Token;
 use super::super::tests::{
     Guarded, Random, activation_rows, affine_types, lengths, pack, panel_of, random_blocks, sums_of,
@@ -149,21 +150,8 @@ fn plain(tensor_type: TensorType) -> PanelKernels {
         }
         fn affine<A: Affine>(self) -> PanelKernels {
             let min_groups = digit_panel::min_groups::<A>();
-            macro_rules! of_planes {
-                ($kernel:ident, $min_groups:literal) => {
-                    [$kernel::<$min_groups, 1>, $kernel::<$min_groups, 2>, $kernel::<$min_groups, 3>]
-                };
-            }
-            let sweep: [unsafe fn(SweepJob); 3] = match min_groups {
-                0 => of_planes!(plain_sweep, 0),
-                8 => of_planes!(plain_sweep, 8),
-                _ => of_planes!(plain_sweep, 16),
-            };
-            let tile: [unsafe fn(TileJob); 3] = match min_groups {
-                0 => of_planes!(plain_tile, 0),
-                8 => of_planes!(plain_tile, 8),
-                _ => of_planes!(plain_tile, 16),
-            };
+            let sweep: [unsafe fn(SweepJob); 3] = by_planes!(plain_sweep, min_groups);
+            let tile: [unsafe fn(TileJob); 3] = by_planes!(plain_tile, min_groups);
             let record_bytes = digit_panel::record_bytes(min_groups);
             PanelKernels {
                 pack: plain_pack::<A>,
