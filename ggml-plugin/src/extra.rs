@@ -53,12 +53,13 @@ pub unsafe fn refuses(engine: &Engine, op: &Tensor) -> bool {
 }
 
 /// Whether the engine keeps the format called `name`, for some types at least.
-fn is_kept(name: &CStr, setting: Extra, level: Level) -> bool {
+fn is_kept(name: &CStr, setting: Extra, precision: Option<Precision>, level: Level) -> bool {
     match (setting, name.to_bytes()) {
         (Extra::Keep, _) => true,
         (Extra::Hide, _) => false,
-        // The matrix unit is faster than anything else, if it is not ours as well.
-        (Extra::Auto, b"AMX") => level != Level::Amx,
+        // The matrix unit is faster than anything else, if it is not ours as well; its activations have 8 bits, so that who asks
+        // for a precision would not get it there.
+        (Extra::Auto, b"AMX") => level != Level::Amx && precision.is_none(),
         (Extra::Auto, _) => true,
     }
 }
@@ -89,7 +90,8 @@ unsafe fn filtered(device: *mut Device) -> Option<*mut *mut BufferType> {
             let all = (0..).map(|index| list.add(index).read()).take_while(|entry| !entry.is_null());
             let kept = all.filter(|entry| {
                 let name = CStr::from_ptr((engine.host.ggml_backend_buft_name)(*entry));
-                is_kept(name, Settings::get().extra, level)
+                let settings = Settings::get();
+                is_kept(name, settings.extra, settings.precision, level)
             });
             kept.map(|entry| entry as usize).chain([0]).collect()
         });
@@ -109,8 +111,8 @@ mod tests {
     }
 
     #[test]
-    fn amx_is_hidden_only_where_it_is_ours() {
-        let kept = |name, setting, level| is_kept(name, setting, level);
+    fn amx_is_hidden_only_where_it_is_ours_or_a_precision_is_set() {
+        let kept = |name, setting, level| is_kept(name, setting, None, level);
         assert!(kept(REPACKED, Extra::Auto, Level::Avx2));
         assert!(!kept(REPACKED, Extra::Hide, Level::Avx2));
         assert!(kept(c"AMX", Extra::Auto, Level::Avx512Vnni));
@@ -118,5 +120,9 @@ mod tests {
         assert!(kept(c"CPU_KLEIDIAI", Extra::Auto, Level::Amx));
         assert!(kept(REPACKED, Extra::Keep, Level::Amx));
         assert!(!kept(c"CPU_KLEIDIAI", Extra::Hide, Level::Avx2));
+        assert!(!is_kept(c"AMX", Extra::Auto, Some(Precision::High), Level::Avx512Vnni));
+        assert!(is_kept(c"AMX", Extra::Keep, Some(Precision::High), Level::Avx512Vnni));
+        // Repacked weights are refused one by one.
+        assert!(is_kept(REPACKED, Extra::Auto, Some(Precision::High), Level::Avx2));
     }
 }
