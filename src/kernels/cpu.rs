@@ -48,6 +48,12 @@ impl Cpu {
         self == Cpu::Zen5
     }
 
+    /// Whether decode of eight rows that lie apart asks for weights to be in the second cache, from further away, instead of the
+    /// first one: see [`super::eight_rows`]. A Zen 4's first cache has 32 KiB, and its own prefetchers go on from the second.
+    pub(crate) fn asks_second_cache(self) -> bool {
+        self == Cpu::Zen
+    }
+
     /// Whether decode of one or two rows asks for weights ahead of their use in any case, see `decode`. On a Zen 4 FAST and HIGH
     /// lose by it where activations are short: Q5_0 nothing, Q8_0, when it was decoded so, 23.3 -> 19.9 GB/s; EXACT gains.
     pub(crate) fn always_asks(self) -> bool {

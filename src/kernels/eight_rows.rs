@@ -65,9 +65,49 @@ const PAGE: usize = 4096;
 /// With rows apart: how far ahead of its use each row is asked for. Q4_K from memory at the AVX-512 level of an Emerald Rapids,
 /// one thread, FAST, HIGH, EXACT: 12.3, 12.3, 11.9 GB/s without asking; 256 B ahead 13.8, 13.3, 13.0; 384 B 14.6, 14.3, 13.9;
 /// 512 B 14.9, 14.6, 14.4; up to 2 KiB within 2 % of that. All rows at the begin of a chunk instead of two before each quarter:
-/// 14.3, 14.4, 14.3, and 9 % less FAST from the third cache. A Zen 4 wants no more: Q8_0 FAST, EXACT 26.3, 21.5 with 384 B, 24.9,
-/// 22.0 with 448, 24.3, 21.1 with 512, 20.4, 17.1 with 576, 12.4, 10.3 with 768; Q4_K the same but less so.
+/// 14.3, 14.4, 14.3, and 9 % less FAST from the third cache.
 const AHEAD_OF_ROW: usize = 448;
+
+/// The same on CPUs that [want it in the second cache](super::cpu::Cpu::asks_second_cache). At the AVX-512 level of a Zen 4 beside
+/// other tenants, one thread, FAST, HIGH, EXACT, times as fast as with [`AHEAD_OF_ROW`]: Q4_K 1.05, 1.08, 1.05, Q8_0 1.07, 1.05,
+/// 1.04, Q5_K 1.07, 1.14, 1.08, Q6_K 1.06, 1.05, 1.01; AVX2 level Q4_K 1.17, 1.13, 1.05; from cache no difference. 2 KiB and 4 KiB
+/// gain half of it, 5.5 KiB a little less. Tried and lost: both caches (Q4_K FAST and Q8_0 gain 1 to 5 % more from memory, but from
+/// cache Q4_K FAST loses 3 %), the first cache for one line of each chunk, the first cache from 3 KiB away (Q4_K EXACT gains
+/// 12 %, Q8_0 loses 25 %: they share their sets).
+const AHEAD_IN_SECOND_CACHE: usize = 3520;
+
+/// How a step asks for weights that lie ahead in each of its rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// Not at all.
+    Nothing,
+    /// [`AHEAD_OF_ROW`].
+    FirstCache,
+    /// [`AHEAD_IN_SECOND_CACHE`].
+    SecondCache,
+}
+
+impl Asks {
+    /// Asks for what lies ahead in the row of `block`, the first one of a chunk.
+    #[inline(always)]
+    fn ahead_of<S: Simd, A: Affine>(self, s: S, block: *const A) {
+        let lines = (chunk_blocks::<A>() * size_of::<A>()).div_ceil(64);
+        let address = |ahead: usize, line: usize| block.cast::<u8>().wrapping_add(ahead + 64 * line);
+        match self {
+            Asks::Nothing => {}
+            Asks::FirstCache => {
+                for line in 0..lines {
+                    s.prefetch(address(AHEAD_OF_ROW, line));
+                }
+            }
+            Asks::SecondCache => {
+                for line in 0..lines {
+                    s.prefetch_for_later(address(AHEAD_IN_SECOND_CACHE, line));
+                }
+            }
+        }
+    }
+}
 
 /// Whether rows are short enough for [`MOST_AHEAD`].
 fn is_near(job: &Job) -> bool {
@@ -221,7 +261,11 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize, const R: usize>(
     let ahead = job.w.wrapping_add((row + ROWS) * job.row_bytes + AHEAD);
     // Once for all tiles of activation rows.
     let asks_ahead = std::ptr::eq(x, job.x);
-    let asks_each = asks_ahead && !neighbours;
+    let asks = match job.cpu {
+        _ if neighbours || !asks_ahead => Asks::Nothing,
+        cpu if cpu.asks_second_cache() => Asks::SecondCache,
+        _ => Asks::FirstCache,
+    };
     let blocks = job.k / A::TYPE.block_elements();
     for chunk in 0..job.k.div_ceil(CHUNK) {
         if asks_ahead && neighbours {
@@ -240,13 +284,13 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize, const R: usize>(
             let first = first.map(|first| first.add(begin));
             let x = x.add(chunk * chunk_bytes(P));
             if A::INTEGER_SCALES {
-                with_integer_scales::<S, A, P, R>(s, first.map(|first| &*first), asks_each, x, job.x_stride, &mut sums)
+                with_integer_scales::<S, A, P, R>(s, first.map(|first| &*first), asks, x, job.x_stride, &mut sums)
             } else {
                 with_float_scales::<S, A, P>(
                     s,
                     first,
                     least(blocks - begin, CHUNK / GROUP),
-                    asks_each,
+                    asks,
                     x,
                     job.x_stride,
                     &mut sums,
@@ -273,7 +317,7 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize, const R: usize>(
 unsafe fn with_integer_scales<S: Simd, A: Affine, const P: usize, const R: usize>(
     s: S,
     blocks: [&A; 8],
-    asks_ahead: bool,
+    asks: Asks,
     x: *const u8,
     x_stride: usize,
     sums: &mut Sums<S, P>,
@@ -281,11 +325,9 @@ unsafe fn with_integer_scales<S: Simd, A: Affine, const P: usize, const R: usize
     let Sums { acc, ints, .. } = sums;
     let scaling = A::scaling_of_rows(blocks, s);
     let ask = |one: &A, other: &A| {
-        if asks_ahead {
-            ask_ahead(s, one);
-            if R == ROWS {
-                ask_ahead(s, other);
-            }
+        asks.ahead_of(s, one);
+        if R == ROWS {
+            asks.ahead_of(s, other);
         }
     };
     // SAFETY: the caller's promise. Written out, as the compiler does not always unroll a loop.
@@ -309,15 +351,6 @@ unsafe fn with_integer_scales<S: Simd, A: Affine, const P: usize, const R: usize
         let offset = mins::times_sums::<S, A, P>(s, &scaling, header);
         let value = s.fnma(scaling.dmin, offset, s.mul(scaling.d, value));
         acc[m] = s.fma(value, s.splat(header.scale), acc[m]);
-    }
-}
-
-/// Asks for what lies ahead in the row of `block`, the first one of a chunk.
-#[inline(always)]
-fn ask_ahead<S: Simd, A: Affine>(s: S, block: *const A) {
-    let ahead = block.cast::<u8>().wrapping_add(AHEAD_OF_ROW);
-    for line in 0..(chunk_blocks::<A>() * size_of::<A>()).div_ceil(64) {
-        s.prefetch(ahead.wrapping_add(64 * line));
     }
 }
 
@@ -439,7 +472,7 @@ unsafe fn with_float_scales<S: Simd, A: Affine, const P: usize>(
     s: S,
     first: [*const A; 8],
     count: usize,
-    asks_ahead: bool,
+    asks: Asks,
     x: *const u8,
     x_stride: usize,
     sums: &mut Sums<S, P>,
@@ -449,9 +482,7 @@ unsafe fn with_float_scales<S: Simd, A: Affine, const P: usize>(
         *value = s.splat(0.0);
     }
     for g in 0..count {
-        if asks_ahead {
-            ask_ahead(s, first[g]);
-        }
+        asks.ahead_of(s, first[g]);
         // SAFETY: the caller's promise.
         let group = A::group_of_rows(unsafe { first.map(|first| &*first.add(g)) }, s);
         for m in 0..acc.len() {
