@@ -1,5 +1,7 @@
-//! How many CPUs this process may use: its affinity, and the CPU quota of its cgroup and of those above, version 1 or 2.
-//! `std::thread::available_parallelism` tells the same, but takes heap for it and aborts the process when there is none.
+//! CPUs: how many this process may use, and moving a thread that waits for one.
+//!
+//! How many: its affinity, and the CPU quota of its cgroup and of those above, version 1 or 2. `std::thread::available_parallelism`
+//! tells the same, but takes heap for it and aborts the process when there is none.
 
 /// CPUs that the calling thread may run on, or fewer where a quota allows no more; at least 1.
 #[cfg(target_os = "linux")]
@@ -12,6 +14,16 @@ pub(super) fn available() -> usize {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn available() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Has threads of this process that wait for the calling thread's CPU run on another one that they may use; does nothing to those
+/// that wait for other CPUs, or sleep. Their affinity changes for a moment and then is again what it was: what somebody else makes
+/// it in between is lost. Where it cannot be changed nothing happens.
+pub(super) fn move_off_this_cpu(threads: &mut dyn Iterator<Item = u32>) {
+    #[cfg(target_os = "linux")]
+    linux::move_off_this_cpu(threads);
+    #[cfg(not(target_os = "linux"))]
+    let _ = threads;
 }
 
 #[cfg(target_os = "linux")]
@@ -32,6 +44,32 @@ mod linux {
                 _ => libc::sysconf(libc::_SC_NPROCESSORS_ONLN) as i64,
             };
             usize::try_from(count).unwrap_or(1)
+        }
+    }
+
+    /// See the function of that name above.
+    pub(super) fn move_off_this_cpu(threads: &mut dyn Iterator<Item = u32>) {
+        const BYTES: usize = size_of::<libc::cpu_set_t>();
+        // SAFETY: no conditions.
+        let Ok(cpu) = usize::try_from(unsafe { libc::sched_getcpu() }) else { return };
+        if cpu >= 8 * BYTES {
+            return;
+        }
+        for thread in threads {
+            let thread = thread as libc::pid_t;
+            // SAFETY: sets of the size given, whose zeros are a set; the CPU is within one, as was asked.
+            unsafe {
+                let mut before: libc::cpu_set_t = std::mem::zeroed();
+                if libc::sched_getaffinity(thread, BYTES, &mut before) != 0 || !libc::CPU_ISSET(cpu, &before) {
+                    continue;
+                }
+                let mut others = before;
+                libc::CPU_CLR(cpu, &mut others);
+                // Without a CPU it fails, and nothing is changed.
+                if libc::sched_setaffinity(thread, BYTES, &others) == 0 {
+                    libc::sched_setaffinity(thread, BYTES, &before);
+                }
+            }
         }
     }
 
@@ -125,8 +163,92 @@ mod linux {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::{available, quota};
+    use super::{available, move_off_this_cpu, quota};
+    use crate::matmul::thread::{thread_number, wait, wake};
     use std::os::unix::ffi::OsStrExt;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// The affinity of a thread (0: the calling one), as numbers of CPUs.
+    fn affinity(thread: u32) -> Vec<usize> {
+        // SAFETY: a set of the size given, whose zeros are a set.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            assert_eq!(libc::sched_getaffinity(thread as libc::pid_t, size_of_val(&set), &mut set), 0);
+            (0..8 * size_of_val(&set)).filter(|cpu| libc::CPU_ISSET(*cpu, &set)).collect()
+        }
+    }
+
+    fn set_affinity(thread: u32, cpus: &[usize]) {
+        // SAFETY: as above.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            cpus.iter().for_each(|cpu| libc::CPU_SET(*cpu, &mut set));
+            assert_eq!(libc::sched_setaffinity(thread as libc::pid_t, size_of_val(&set), &set), 0);
+        }
+    }
+
+    /// The CPU that a thread runs on or waits for.
+    fn cpu_of(thread: u32) -> usize {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+        // Field 39; the name, which is field 2, ends with the last parenthesis.
+        stat.rsplit_once(") ").unwrap().1.split(' ').nth(36).unwrap().parse().unwrap()
+    }
+
+    /// A thread that waits behind the one that woke it then waits for another CPU, and may still use all that it could before.
+    #[test]
+    fn threads_that_wait_for_this_cpu_are_moved() {
+        let all = affinity(0);
+        let [here, there, ..] = all[..] else {
+            // A single CPU: nothing can be moved, and nothing is changed.
+            move_off_this_cpu(&mut [thread_number()].into_iter());
+            assert_eq!(affinity(0), all);
+            return;
+        };
+        let (mut attempts, mut waited, mut moved) = (0, 0, 0);
+        while waited < 5 {
+            attempts += 1;
+            assert!(attempts < 500, "the thread never waited for this CPU: {waited} times of {attempts}");
+            let [word, number, began, done] = [const { AtomicU32::new(0) }; 4];
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    // So that the kernel queues it there, whatever it thinks of other CPUs.
+                    set_affinity(0, &[here]);
+                    number.store(thread_number(), Ordering::SeqCst);
+                    while word.load(Ordering::SeqCst) == 0 {
+                        wait(&word, 0);
+                    }
+                    began.store(1, Ordering::SeqCst);
+                    while done.load(Ordering::SeqCst) == 0 {
+                        std::thread::yield_now();
+                    }
+                });
+                while number.load(Ordering::SeqCst) == 0 {
+                    std::thread::yield_now();
+                }
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                set_affinity(0, &[here]);
+                let thread = number.load(Ordering::SeqCst);
+                word.store(1, Ordering::SeqCst);
+                wake(&word, 1);
+                // It may run here and there now, which alone moves nobody.
+                set_affinity(thread, &[here, there]);
+                let before = cpu_of(thread);
+                let waits = began.load(Ordering::SeqCst) == 0;
+                move_off_this_cpu(&mut [thread].into_iter());
+                let after = cpu_of(thread);
+                // Else this thread lost its CPU in between, and the other one ran or somebody moved it.
+                if waits && before == here {
+                    waited += 1;
+                    moved += u32::from(after == there);
+                }
+                assert_eq!(affinity(thread), [here, there]);
+                done.store(1, Ordering::SeqCst);
+                set_affinity(0, &all);
+            });
+        }
+        // All of them, but where the kernel balances its queues at the wrong moment.
+        assert!(moved >= 3, "{moved} of {waited}");
+    }
 
     #[test]
     fn as_many_as_std_says() {

@@ -9,12 +9,15 @@ pub(super) use modelled::*;
 
 #[cfg(not(loom))]
 mod real {
-    pub(in crate::matmul) use super::super::thread::{start, wait, wake};
+    pub(in crate::matmul) use super::super::cpus::move_off_this_cpu;
+    pub(in crate::matmul) use super::super::thread::{start, thread_number, wait, wake};
     pub(in crate::matmul) use std::alloc::{alloc, dealloc};
     pub(in crate::matmul) use std::hint::spin_loop;
     pub(in crate::matmul) use std::process::id as process;
     pub(in crate::matmul) use std::sync::Mutex;
-    pub(in crate::matmul) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU32 as Word, AtomicU64, AtomicUsize};
+    pub(in crate::matmul) use std::sync::atomic::{
+        AtomicBool, AtomicU32, AtomicU32 as Hint, AtomicU32 as Word, AtomicU64, AtomicUsize,
+    };
     pub(in crate::matmul) use std::thread::yield_now;
     pub(in crate::matmul) use std::time::Instant;
 
@@ -48,6 +51,8 @@ mod modelled {
     pub(in crate::matmul) use loom::sync::Mutex;
     pub(in crate::matmul) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
     pub(in crate::matmul) use loom::thread::yield_now;
+    /// What decides nothing that is modelled: not one of loom's, so that there are no more orders.
+    pub(in crate::matmul) use std::sync::atomic::AtomicU32 as Hint;
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
@@ -104,6 +109,13 @@ mod modelled {
             *queue -= 1;
             word.woken.notify_one();
         }
+    }
+
+    /// Where threads run is no matter of correctness.
+    pub(in crate::matmul) fn move_off_this_cpu(_threads: &mut dyn Iterator<Item = u32>) {}
+
+    pub(in crate::matmul) fn thread_number() -> u32 {
+        1
     }
 
     pub(in crate::matmul) fn start(start: &'static Start) -> bool {

@@ -60,6 +60,16 @@ pub(super) fn start(_start: &'static Start) -> bool {
     false
 }
 
+/// The system's number of the calling thread; 0 where it has none.
+pub(super) fn thread_number() -> u32 {
+    #[cfg(target_os = "linux")]
+    // SAFETY: no conditions.
+    let number = unsafe { libc::syscall(libc::SYS_gettid) };
+    #[cfg(not(target_os = "linux"))]
+    let number = 0;
+    u32::try_from(number).unwrap_or(0)
+}
+
 /// Sleeps while `word` is `value`, until [`wake`]; may return early.
 #[cfg(target_os = "linux")]
 pub(super) fn wait(word: &AtomicU32, value: u32) {
