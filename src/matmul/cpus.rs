@@ -211,8 +211,11 @@ mod tests {
             let [word, number, began, done] = [const { AtomicU32::new(0) }; 4];
             std::thread::scope(|scope| {
                 scope.spawn(|| {
-                    // So that the kernel queues it there, whatever it thinks of other CPUs.
+                    // So that the kernel queues it there, whatever it thinks of other CPUs, and not before who wakes it.
                     set_affinity(0, &[here]);
+                    // SAFETY: a parameter that the call only reads.
+                    let batch = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &std::mem::zeroed()) };
+                    assert_eq!(batch, 0);
                     number.store(thread_number(), Ordering::SeqCst);
                     while word.load(Ordering::SeqCst) == 0 {
                         wait(&word, 0);

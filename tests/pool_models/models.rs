@@ -89,7 +89,7 @@ fn two_workers() {
         let mut owner = Crew::start(2).unwrap();
         let work = Work::new(3);
         let woken = owner.woken_for(usize::MAX, 2).unwrap();
-        owner.crew().run(woken, &|thread| work.add_to(thread)).unwrap();
+        owner.crew().run(woken, &|thread, _| work.add_to(thread)).unwrap();
         assert_eq!(work.numbers().first(), Some(&1));
         assert!(work.numbers().iter().all(|number| *number <= 1));
     });
@@ -182,7 +182,8 @@ fn crew_of_the_parent(state: u64, sleepers: u32) -> Crew {
         jobs: Word::new(7),
         numbered: AtomicUsize::new(2),
         sleepers: AtomicU32::new(sleepers),
-        function: UnsafeCell::new(&|_| unreachable!("the parent's function")),
+        asleep: std::array::from_fn(|_| Hint::new(0)),
+        function: UnsafeCell::new(&|_, _| unreachable!("the parent's function")),
         ended: AtomicBool::new(false),
         panicked: AtomicBool::new(false),
     }
