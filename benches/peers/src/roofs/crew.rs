@@ -1,4 +1,5 @@
-//! Threads for the roofs: they wait actively for a moment after each job, then sleep, as a good pool does.
+//! Threads for the roofs: they wait actively for a moment after each job, then sleep, as a good pool does. Each has a CPU of its
+//! own, the caller during a job: else the kernel of a virtual machine may let a thread that was woken wait behind the caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,6 +24,8 @@ struct Shared {
 pub struct Crew {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// What the caller may use.
+    cpus: Vec<usize>,
 }
 
 impl Crew {
@@ -34,12 +37,16 @@ impl Crew {
             end: AtomicBool::new(false),
             work: Mutex::new(None),
         });
+        let cpus = affinity();
         let start = |number| {
-            let shared = shared.clone();
-            std::thread::spawn(move || shared.serve(number))
+            let (shared, cpu) = (shared.clone(), cpus[number % cpus.len()]);
+            std::thread::spawn(move || {
+                set_affinity(&[cpu]);
+                shared.serve(number);
+            })
         };
         let threads = (1..threads).map(start).collect();
-        Crew { shared, threads }
+        Crew { shared, threads, cpus }
     }
 
     /// The number of threads.
@@ -55,6 +62,10 @@ impl Crew {
         *self.shared.work.lock().unwrap_or_else(PoisonError::into_inner) = Some(eternal);
         self.shared.done.store(0, Ordering::Relaxed);
         self.shared.given.fetch_add(1, Ordering::Release);
+        let several = !self.threads.is_empty();
+        if several {
+            set_affinity(&self.cpus[..1]);
+        }
         for thread in &self.threads {
             thread.thread().unpark();
         }
@@ -62,6 +73,29 @@ impl Crew {
         while self.shared.done.load(Ordering::Acquire) < self.threads.len() {
             std::hint::spin_loop();
         }
+        if several {
+            set_affinity(&self.cpus);
+        }
+    }
+}
+
+/// The CPUs that the calling thread may use.
+fn affinity() -> Vec<usize> {
+    // SAFETY: a set of the size given, whose zeros are a set.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        assert_eq!(libc::sched_getaffinity(0, size_of_val(&set), &mut set), 0, "no affinity");
+        (0..8 * size_of_val(&set)).filter(|cpu| libc::CPU_ISSET(*cpu, &set)).collect()
+    }
+}
+
+/// Lets the calling thread use these only.
+fn set_affinity(cpus: &[usize]) {
+    // SAFETY: as above; the numbers are those of `affinity`.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        cpus.iter().for_each(|cpu| libc::CPU_SET(*cpu, &mut set));
+        assert_eq!(libc::sched_setaffinity(0, size_of_val(&set), &set), 0, "no such affinity");
     }
 }
 
