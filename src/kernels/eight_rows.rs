@@ -274,7 +274,9 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize, const R: usize>(
             if P == 1 {
                 s.prefetch_for_later(next.wrapping_add(PAGE));
             }
-            for line in 0..bytes / 64 {
+            // The last line, of which the next chunk has the rest, is worth it: held to this way, a Zen 4 decodes FAST Q2_K from memory
+            // at 43 G weights/s without it, at 50 with.
+            for line in 0..bytes.div_ceil(64) {
                 s.prefetch_once(next.wrapping_add(64 * line));
             }
         }
