@@ -233,16 +233,14 @@ mod tests {
                 let thread = number.load(Ordering::SeqCst);
                 word.store(1, Ordering::SeqCst);
                 wake(&word, 1);
+                // Else this thread lost its CPU at the wrong moment.
+                let waits = began.load(Ordering::SeqCst) == 0;
                 // It may run here and there now, which alone moves nobody.
                 set_affinity(thread, &[here, there]);
-                let before = cpu_of(thread);
-                let waits = began.load(Ordering::SeqCst) == 0;
                 move_off_this_cpu(&mut [thread].into_iter());
-                let after = cpu_of(thread);
-                // Else this thread lost its CPU in between, and the other one ran or somebody moved it.
-                if waits && before == here {
+                if waits {
                     waited += 1;
-                    moved += u32::from(after == there);
+                    moved += u32::from(cpu_of(thread) == there);
                 }
                 assert_eq!(affinity(thread), [here, there]);
                 done.store(1, Ordering::SeqCst);

@@ -52,7 +52,7 @@ const CLOSING_LOOKS: u32 = 400;
 
 /// After how long a worker that was woken counts as late, at the end of the caller's next part.
 const LATE: Duration = Duration::from_micros(40);
-/// How many workers a caller moves in one job, at most: three system calls each, two microseconds.
+/// How many workers a caller moves after one part, at most: three system calls each, two microseconds.
 const MOST_MOVED: usize = 8;
 
 const OPEN: u64 = 1 << 31;
@@ -295,7 +295,7 @@ impl Crew {
             sync::wake(&self.jobs, woken);
         }
         function(0, &mut || {
-            if late.as_ref().is_some_and(Late::is_over) {
+            if late.as_mut().is_some_and(Late::look) {
                 late = None;
             }
         });
@@ -364,6 +364,8 @@ struct Late<'a> {
     /// How many sleep when all of them have come.
     sleepers: u32,
     since: Instant,
+    /// So many of the crew's places were looked at.
+    seen: usize,
 }
 
 impl Late<'_> {
@@ -371,21 +373,24 @@ impl Late<'_> {
     fn of(crew: &Crew, woken: usize) -> Late<'_> {
         // Relaxed: a guess, as in `woken_for`.
         let sleepers = crew.sleepers.load(Ordering::Relaxed).saturating_sub(woken as u32);
-        Late { crew, sleepers, since: Instant::now() }
+        Late { crew, sleepers, since: Instant::now(), seen: 0 }
     }
 
-    /// Whether they have come, or were late and have been moved; nothing is left to be done then.
-    fn is_over(&self) -> bool {
+    /// Moves some of them if they are late. True when nothing is left to be done: they have come, or all of them were moved.
+    fn look(&mut self) -> bool {
         if self.crew.sleepers.load(Ordering::Relaxed) <= self.sleepers {
             return true;
         }
         if self.since.elapsed() < LATE {
             return false;
         }
+        let places = &self.crew.asleep[..self.crew.numbered.load(Ordering::Relaxed)];
+        let some = &places[self.seen..places.len().min(self.seen + MOST_MOVED)];
+        self.seen += some.len();
         // Among them may be some that were not woken, to whom nothing happens.
-        let asleep = self.crew.asleep.iter().map(|thread| thread.load(Ordering::Relaxed));
-        sync::move_off_this_cpu(&mut asleep.filter(|thread| *thread != 0).take(MOST_MOVED));
-        true
+        let asleep = some.iter().map(|thread| thread.load(Ordering::Relaxed));
+        sync::move_off_this_cpu(&mut asleep.filter(|thread| *thread != 0));
+        self.seen == places.len()
     }
 }
 
