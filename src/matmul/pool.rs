@@ -356,9 +356,9 @@ impl Crew {
     }
 }
 
-/// Workers that were woken for a job. In a virtual machine with two CPUs (Zen 4, Linux 6.18) 81 % of the calls of 0.37 ms took twice as
-/// long where the host had slept for a millisecond before each; with this 5 to 12 % do. Of short series of calls with one context
-/// and another in turns, 9 to 22 % did, and 0 to 6 % do.
+/// Workers that were woken for a job. In a virtual machine with two CPUs (Zen 4, Linux 6.18) 68 to 83 % of the calls of 0.37 ms took
+/// twice as long where the host had slept for a millisecond before each; with this 1 to 12 % do. Of short series of calls with one
+/// context and another in turns, 4 to 22 % did, and 0 to 10 % do.
 struct Late<'a> {
     crew: &'a Crew,
     /// How many sleep when all of them have come.
