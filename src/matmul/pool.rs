@@ -10,10 +10,9 @@
 //! closes the job, then waits for the count to reach 0. The job's function is a reference into the caller's stack: it is
 //! read only by workers inside, and the caller does not leave before they have left.
 //!
-//! A worker that is woken may still not come: where the kernel finds no CPU that is certainly idle, which in virtual machines may
-//! be never, it queues the worker behind the very caller that works, until that one's time slice is over, milliseconds later. So
-//! the caller looks, between two of its parts, whether those that it woke have come, and moves them off its CPU if not
-//! ([`Late`]).
+//! A worker that is woken may still not come: kernels of virtual machines were seen to queue it behind the very caller that works,
+//! where it ran last, until that one's time slice is over, milliseconds later, while another CPU was idle. So the caller looks,
+//! between two of its parts, whether those that it woke have come, and moves them off its CPU if not ([`Late`]).
 //!
 //! Threads start at the first job that wants them and belong to the process that started them: after a fork, the child's
 //! first job starts new ones. Workers block all signals, are never joined (a host may exit at any time) and end when the
