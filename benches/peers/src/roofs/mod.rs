@@ -4,8 +4,6 @@ mod arithmetic;
 mod crew;
 mod read;
 
-#[cfg(feature = "candle")]
-pub use arithmetic::has_amx;
-pub use arithmetic::{Unit, units};
+pub use arithmetic::{Unit, has_amx, units};
 pub use crew::Crew;
 pub use read::{Reader, readers};
