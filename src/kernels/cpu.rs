@@ -50,7 +50,7 @@ impl Cpu {
     }
 
     /// Whether decode of eight rows that lie apart asks for weights to be in the second cache, from further away, instead of the
-    /// first one: see [`super::eight_rows`]. A Zen 4's first cache has 32 KiB, and its own prefetchers go on from the second.
+    /// first one: see [`super::asks`]. A Zen 4's first cache has 32 KiB, and its own prefetchers go on from the second.
     pub(crate) fn asks_second_cache(self) -> bool {
         self == Cpu::Zen
     }

@@ -32,6 +32,7 @@
 //! work gives the same bits.
 
 use super::activations::{Header, chunk_bytes};
+use super::asks::Asks;
 use super::bands::{Band, ROWS};
 use super::decode::{Digits, Job, least};
 use super::{mins, panel};
@@ -61,53 +62,6 @@ const MOST_AHEAD: usize = 24 << 10;
 /// How far beyond that one line per chunk is asked for with one digit plane, so that its page is known when the rest of it is:
 /// FAST Q4_K as above, 553 MB in pages of 4 KiB, 30 -> 34 GB/s; from a mapped file 36 -> 38. HIGH and EXACT lost 5 and 2 %.
 const PAGE: usize = 4096;
-
-/// With rows apart: how far ahead of its use each row is asked for. Q4_K from memory at the AVX-512 level of an Emerald Rapids,
-/// one thread, FAST, HIGH, EXACT: 12.3, 12.3, 11.9 GB/s without asking; 256 B ahead 13.8, 13.3, 13.0; 384 B 14.6, 14.3, 13.9;
-/// 512 B 14.9, 14.6, 14.4; up to 2 KiB within 2 % of that. All rows at the begin of a chunk instead of two before each quarter:
-/// 14.3, 14.4, 14.3, and 9 % less FAST from the third cache.
-const AHEAD_OF_ROW: usize = 448;
-
-/// The same on CPUs that [want it in the second cache](super::cpu::Cpu::asks_second_cache). At the AVX-512 level of a Zen 4 beside
-/// other tenants, one thread, FAST, HIGH, EXACT, times as fast as with [`AHEAD_OF_ROW`]: Q4_K 1.05, 1.08, 1.05, Q8_0 1.07, 1.05,
-/// 1.04, Q5_K 1.07, 1.14, 1.08, Q6_K 1.06, 1.05, 1.01; AVX2 level Q4_K 1.17, 1.13, 1.05; from cache no difference. 2 KiB and 4 KiB
-/// gain half of it, 5.5 KiB a little less. Tried and lost: both caches (Q4_K FAST and Q8_0 gain 1 to 5 % more from memory, but from
-/// cache Q4_K FAST loses 3 %), the first cache for one line of each chunk, the first cache from 3 KiB away (Q4_K EXACT gains
-/// 12 %, Q8_0 loses 25 %: they share their sets).
-const AHEAD_IN_SECOND_CACHE: usize = 3520;
-
-/// How a step asks for weights that lie ahead in each of its rows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asks {
-    /// Not at all.
-    Nothing,
-    /// [`AHEAD_OF_ROW`].
-    FirstCache,
-    /// [`AHEAD_IN_SECOND_CACHE`].
-    SecondCache,
-}
-
-impl Asks {
-    /// Asks for what lies ahead in the row of `block`, the first one of a chunk.
-    #[inline(always)]
-    fn ahead_of<S: Simd, A: Affine>(self, s: S, block: *const A) {
-        let lines = (chunk_blocks::<A>() * size_of::<A>()).div_ceil(64);
-        let address = |ahead: usize, line: usize| block.cast::<u8>().wrapping_add(ahead + 64 * line);
-        match self {
-            Asks::Nothing => {}
-            Asks::FirstCache => {
-                for line in 0..lines {
-                    s.prefetch(address(AHEAD_OF_ROW, line));
-                }
-            }
-            Asks::SecondCache => {
-                for line in 0..lines {
-                    s.prefetch_for_later(address(AHEAD_IN_SECOND_CACHE, line));
-                }
-            }
-        }
-    }
-}
 
 /// Whether rows are short enough for [`MOST_AHEAD`].
 fn is_near(job: &Job) -> bool {
@@ -261,11 +215,7 @@ unsafe fn rows<S: Simd, A: Affine, const P: usize, const R: usize>(
     let ahead = job.w.wrapping_add((row + ROWS) * job.row_bytes + AHEAD);
     // Once for all tiles of activation rows.
     let asks_ahead = std::ptr::eq(x, job.x);
-    let asks = match job.cpu {
-        _ if neighbours || !asks_ahead => Asks::Nothing,
-        cpu if cpu.asks_second_cache() => Asks::SecondCache,
-        _ => Asks::FirstCache,
-    };
+    let asks = if neighbours || !asks_ahead { Asks::Nothing } else { Asks::of(job.cpu) };
     let blocks = job.k / A::TYPE.block_elements();
     for chunk in 0..job.k.div_ceil(CHUNK) {
         if asks_ahead && neighbours {

@@ -14,6 +14,7 @@
 pub(crate) mod activations;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
+mod asks;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

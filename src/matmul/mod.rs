@@ -4,6 +4,7 @@
 mod activations;
 mod cpus;
 mod hosted;
+mod late;
 mod operands;
 mod pool;
 mod product;

@@ -19,6 +19,7 @@
 //! context goes; the last one frees the crew.
 
 use super::cpus;
+use super::late::Late;
 use super::sync::{self, AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Hint, Instant, Mutex, UnsafeCell, Word};
 use super::thread::Start;
 use crate::error::{Error, Result};
@@ -48,11 +49,6 @@ const LOOKING: Duration = Duration::from_micros(50);
 /// How often a caller looks whether the last worker has left, before it lets others run: 10 microseconds. A part of the work
 /// takes less, unless its worker was put aside, perhaps for this very caller.
 const CLOSING_LOOKS: u32 = 400;
-
-/// After how long a worker that was woken counts as late, at the end of the caller's next part.
-const LATE: Duration = Duration::from_micros(40);
-/// How many workers a caller moves after one part, at most: three system calls each, two microseconds.
-const MOST_MOVED: usize = 8;
 
 const OPEN: u64 = 1 << 31;
 const INSIDE: u64 = OPEN - 1;
@@ -289,12 +285,12 @@ impl Crew {
         self.state.store(number << 32 | OPEN, Ordering::SeqCst);
         self.jobs.fetch_add(1, Ordering::SeqCst);
         // A model has no CPUs; the looks would only make it larger.
-        let mut late = (woken > 0 && !cfg!(loom)).then(|| Late::of(self, woken));
+        let mut late = (woken > 0 && !cfg!(loom)).then(|| Late::of(&self.sleepers, woken));
         if woken > 0 {
             sync::wake(&self.jobs, woken);
         }
         function(0, &mut || {
-            if late.as_mut().is_some_and(Late::look) {
+            if late.as_mut().is_some_and(|late| late.look(&self.asleep[..self.numbered.load(Ordering::Relaxed)])) {
                 late = None;
             }
         });
@@ -352,44 +348,6 @@ impl Crew {
         // Release: what was written is visible to the caller.
         self.state.fetch_sub(1, Ordering::Release);
         true
-    }
-}
-
-/// Workers that were woken for a job. In a virtual machine with two CPUs (Zen 4, Linux 6.18) 68 to 83 % of the calls of 0.37 ms took
-/// twice as long where the host had slept for a millisecond before each; with this 1 to 12 % do. Of short series of calls with one
-/// context and another in turns, 4 to 22 % did, and 0 to 10 % do.
-struct Late<'a> {
-    crew: &'a Crew,
-    /// How many sleep when all of them have come.
-    sleepers: u32,
-    since: Instant,
-    /// So many of the crew's places were looked at.
-    seen: usize,
-}
-
-impl Late<'_> {
-    /// Before `woken` of the crew's workers are woken.
-    fn of(crew: &Crew, woken: usize) -> Late<'_> {
-        // Relaxed: a guess, as in `woken_for`.
-        let sleepers = crew.sleepers.load(Ordering::Relaxed).saturating_sub(woken as u32);
-        Late { crew, sleepers, since: Instant::now(), seen: 0 }
-    }
-
-    /// Moves some of them if they are late. True when nothing is left to be done: they have come, or all of them were moved.
-    fn look(&mut self) -> bool {
-        if self.crew.sleepers.load(Ordering::Relaxed) <= self.sleepers {
-            return true;
-        }
-        if self.since.elapsed() < LATE {
-            return false;
-        }
-        let places = &self.crew.asleep[..self.crew.numbered.load(Ordering::Relaxed)];
-        let some = &places[self.seen..places.len().min(self.seen + MOST_MOVED)];
-        self.seen += some.len();
-        // Among them may be some that were not woken, to whom nothing happens.
-        let asleep = some.iter().map(|thread| thread.load(Ordering::Relaxed));
-        sync::move_off_this_cpu(&mut asleep.filter(|thread| *thread != 0));
-        self.seen == places.len()
     }
 }
 

@@ -14,6 +14,7 @@ mod kernels {
 #[path = "../../src/matmul"]
 mod matmul {
     mod cpus;
+    mod late;
     mod pool;
     mod sync;
     mod thread;
